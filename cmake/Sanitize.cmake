@@ -1,0 +1,15 @@
+# Memory safety is tested on every run of the specs: ASan, UBSan and (through ASan) LeakSanitizer.
+if(LUASWAP_SANITIZE)
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+endif()
+if(LUASWAP_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+  add_link_options(-fsanitize=fuzzer-no-link)
+endif()
+if(CMAKE_BUILD_TYPE STREQUAL "Release")
+  set(CMAKE_C_FLAGS_RELEASE "-O2 -g1")
+  add_compile_options(-D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
+    -ffunction-sections -fdata-sections)
+  add_link_options(-pie -Wl,-z,relro,-z,now,--gc-sections)
+endif()

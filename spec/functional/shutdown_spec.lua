@@ -1,0 +1,84 @@
+-- shutdown_spec.lua: SIGTERM, a second signal, kill -9: nothing is lost, nothing is left.
+local http = require 'spec.support.http_raw'
+local net = require 'spec.net'
+local server = require 'spec.support.server'
+local wait = require 'spec.support.wait'
+
+local function start(args, extra)
+  return server.start { config = server.config('', { { 'a', '--silent ' .. (args or ''), extra } }) }
+end
+
+describe('the end', function()
+  after_each(server.stop_all)
+
+  it('is clean on SIGTERM: exit 0, no process left', function()
+    local srv = start()
+    assert.equal(200, srv:chat('a').status)
+    srv:stop()
+  end)
+
+  it('waits for a running answer and refuses what waits with 503 (A111)', function()
+    local srv = start()
+    assert.equal(200, srv:chat('a').status)
+    local c = http.connect(srv.port)
+    c:request('POST', '/v1/chat/completions', { body = { model = 'a', fake = { wait_ms = 700 }, messages = {} } })
+    local d = http.connect(srv.port)
+    d:request('POST', '/v1/chat/completions', { body = { model = 'a', messages = {} } })
+    net.nap(0.1)
+    srv.proc:kill 'TERM'
+    local r = d:response(5)
+    assert.equal(503, r.status)
+    assert.is_truthy(r:get 'retry-after')
+    assert.equal(200, c:response(10).status)
+    assert.equal(0, srv.proc:wait(20))
+    srv:all_gone(2)
+  end)
+
+  it('leaves no model 2 seconds after kill -9, not even a forking one that ignores SIGTERM', function()
+    local srv = start '--fork-child --ignore-term'
+    assert.equal(200, srv:chat('a').status)
+    srv:kill9()
+    wait.till(function() return #srv:tree() == 0 end, 12, 'every process to end')
+    srv:destroy()
+  end)
+
+  it('takes at most 2 seconds after kill -9 for models that obey', function()
+    local srv = start '--fork-child'
+    assert.equal(200, srv:chat('a').status)
+    srv:kill9()
+    wait.till(function() return #srv:tree() == 0 end, 2, 'every process to end')
+    srv:destroy()
+  end)
+
+  it('kills a model that ignores SIGTERM after its unloadTimeout', function()
+    local srv = start('--ignore-term', { unloadTimeout = 1 })
+    assert.equal(200, srv:chat('a').status)
+    local t0 = net.now()
+    assert.equal(200, srv:get('/unload', { timeout = 20 }).status)
+    local took = net.now() - t0
+    assert.is_true(took > 0.8 and took < 4, tostring(took))
+    assert.equal(0, #srv:models())
+  end)
+
+  it('is immediate on a second signal: everything killed, exit 130 (A112)', function()
+    local srv = start('--ignore-term', { unloadTimeout = 60 })
+    assert.equal(200, srv:chat('a').status)
+    srv.proc:kill 'INT'
+    net.nap(0.2)
+    local t0 = net.now()
+    srv.proc:kill 'INT'
+    assert.equal(130, srv.proc:wait(5))
+    assert.is_true(net.now() - t0 < 1)
+    srv:all_gone(2)
+    srv:destroy()
+  end)
+
+  it('leaves a TTL-ed model after its time and no earlier', function()
+    local srv = start('', { ttl = 1 })
+    assert.equal(200, srv:chat('a').status)
+    local t0 = net.now()
+    wait.till(function() return #srv:models() == 0 end, 10, 'the model to be unloaded')
+    assert.is_true(net.now() - t0 > 0.7)
+    assert.equal(200, srv:chat('a').status)
+  end)
+end)

@@ -1,0 +1,58 @@
+/* api.h: the endpoints: one table of routes, and the handlers behind it.
+ *
+ * What: api_route() is what the server calls when a request head is complete: preflight, path rules, method,
+ *       API key, then the handler of the route. Handlers are grouped by topic, one file each.
+ * Adding one: a line in routes.def, the handler in the file it belongs to, docs/http.md, a functional spec
+ *       (spec/lint/routes_spec.lua fails until it is documented and exercised).
+ */
+#ifndef LUASWAP_API_API_H
+#define LUASWAP_API_API_H
+
+#include "proxy/request.h"
+#include "proxy/server.h"
+
+enum api_access { API_OPEN, API_KEY };
+
+struct route {
+    const char *method; /* "GET" also serves HEAD; "*" any */
+    const char *path;   /* exact, or a prefix when it ends in '*' */
+    enum api_access access;
+    void (*handler)(struct request *req, const struct route *r);
+    unsigned flags;
+    const char *doc;
+};
+
+#define ROUTE_LOADING 1u     /* may show the loading stream */
+#define ROUTE_METERED 2u     /* leaves an activity row */
+#define ROUTE_STRIP_V 4u     /* "/v/x" goes upstream as "/x" */
+#define ROUTE_STRIP_AUDIO 8u /* "/audioapi/x" goes upstream as "/x" */
+
+struct api;
+struct api *api_new(void);
+void api_free(struct api *a);
+void api_route(struct request *req);
+/* All routes, for the specs and the docs. */
+const struct route *api_routes(size_t *ret_n);
+/* The escaped rest of the path behind a route's '*'. */
+str api_tail(const struct request *req, const struct route *r);
+/* A JSON answer; the buffer is emptied. A full buffer becomes a 500. */
+void api_reply_json(struct request *req, int status, struct strbuf *json);
+void api_redirect(struct request *req, int status, str location);
+
+/* handlers, by file */
+void api_inference(struct request *req, const struct route *r); /* inference.c */
+void api_upstream(struct request *req, const struct route *r);  /* upstream.c */
+void api_health(struct request *req, const struct route *r);    /* health.c */
+void api_root(struct request *req, const struct route *r);
+void api_version(struct request *req, const struct route *r);
+void api_models(struct request *req, const struct route *r); /* models.c */
+void api_running(struct request *req, const struct route *r); /* running.c */
+void api_unload_all(struct request *req, const struct route *r);
+void api_unload_all_json(struct request *req, const struct route *r);
+void api_unload_one(struct request *req, const struct route *r);
+void api_logs(struct request *req, const struct route *r); /* logs.c */
+void api_logs_stream(struct request *req, const struct route *r);
+void api_debug_state(struct request *req, const struct route *r); /* debug.c */
+void api_debug_sched(struct request *req, const struct route *r);
+
+#endif

@@ -1,0 +1,149 @@
+/* inference.c: the endpoints that name a model: find it, change what the configuration changes, hand over. */
+#include "api/api.h"
+
+#include "base/check.h"
+#include "proxy/model.h"
+#include "route/extract.h"
+#include "route/filter.h"
+#include "route/resolve.h"
+
+/* A body that is not JSON waits in a file beyond 1 MiB; only the disk limits it. */
+#define OTHER_BODY_MAX ((uint64_t)1 << 40)
+
+static str content_type(const struct request *req)
+{
+    const struct http_header *ct = http_find(http_req_head(req->http), HDR_CONTENT_TYPE);
+    return ct ? ct->value : STR_NONE;
+}
+
+static enum resolve_state state_of(void *ud, size_t model)
+{
+    struct server *srv = ud;
+    return (enum resolve_state)proc_state(server_model_at(srv, model)->proc);
+}
+
+/* Path and query sent on, when they differ from the client's. */
+static void set_path(struct request *req, const struct route *r)
+{
+    const struct http_head *h = http_req_head(req->http);
+    if (r->flags & ROUTE_STRIP_V)
+        req->upstream_path = str_sub(h->path, 2, h->path.len);
+    else if (r->flags & ROUTE_STRIP_AUDIO)
+        req->upstream_path = str_sub(h->path, sizeof "/audioapi" - 1, h->path.len);
+}
+
+/* One part in the arena: the common case of a body that goes on as it came. */
+static void whole_body(struct request *req, str body)
+{
+    str *part = ARENA_NEW(http_req_arena(req->http), str);
+    *part = body;
+    req->parts = part;
+    req->n_parts = body.len ? 1 : 0;
+    req->parts_len = body.len;
+}
+
+/* The model's name in a form, cut out and replaced where it stands; files are not touched or copied. */
+static int edit_form(struct request *req, str body, str model, struct error *e)
+{
+    struct arena *a = http_req_arena(req->http);
+    struct multipart_fields f;
+    char boundary[MULTIPART_BOUNDARY_MAX];
+    size_t len;
+    if (!multipart_boundary(content_type(req), boundary, &len))
+        return error_set(e, ERR_SYNTAX, "the form has no boundary");
+    int rc = multipart_fields_init(&f, str_n(boundary, len), S("model"), STR_NONE, e);
+    if (rc < 0)
+        return rc;
+    rc = multipart_fields_feed(&f, body, e);
+    if (rc == 0)
+        rc = multipart_fields_done(&f, e);
+    if (rc == 0) {
+        str *segs = ARENA_NEWN(a, 2 * MULTIPART_SPANS_MAX + 1, str);
+        req->n_parts = multipart_fields_splice(&f, 0, body, arena_dup(a, model), segs);
+        req->parts = segs;
+        req->parts_len = multipart_fields_length(&f, body.len, model.len);
+    }
+    multipart_fields_fini(&f);
+    return rc;
+}
+
+static int edit_body(struct request *req, str body, const struct extract *x, const struct resolve_target *t,
+                     struct error *e)
+{
+    struct filter_plan plan;
+    filter_plan(req->cfg, t, x->model, &plan);
+    if (x->where == EXTRACT_JSON && !plan.empty) {
+        struct json_edit ed;
+        int rc = filter_json(http_req_arena(req->http), body, &x->json_top, &plan, &ed, e);
+        if (rc < 0)
+            return rc;
+        req->parts = ed.segs;
+        req->n_parts = ed.n;
+        req->parts_len = ed.len;
+        return 0;
+    }
+    if (x->where == EXTRACT_MULTIPART && plan.model.len) {
+        return edit_form(req, body, plan.model, e);
+    }
+    whole_body(req, body);
+    return 0;
+}
+
+static void fail_with(struct request *req, int rc, const struct error *e)
+{
+    req_fail_err(req, rc, str_c(e->msg));
+}
+
+static void with_body(struct request *req)
+{
+    const struct route *r = req->local;
+    const struct http_head *h = http_req_head(req->http);
+    struct error e = { 0 };
+    str body;
+    req->local = NULL;
+    if (spool_all(&req->body, &body, &e) < 0) {
+        log_error("http", "request %llu: %s", (unsigned long long)req->id, e.msg);
+        req_fail_err(req, ERR_INTERNAL, STR_NONE);
+        return;
+    }
+    struct extract x = { 0 };
+    int rc = extract_model(http_req_arena(req->http), h->method, content_type(req), h->query, body, &x, &e);
+    if (rc < 0) {
+        fail_with(req, rc, &e);
+        return;
+    }
+    if (x.model.len == 0) {
+        req_fail_err(req, ERR_NOMODEL, STR_NONE);
+        return;
+    }
+    struct resolve_ctx ctx = { .cfg = req->cfg, .profile = CONFIG_NONE, .slots = NULL, .state = state_of, .ud = req->srv };
+    struct resolve_target t;
+    rc = resolve(&ctx, x.model, &t, &e);
+    if (rc < 0) {
+        fail_with(req, rc, &e);
+        return;
+    }
+    if (t.kind != RESOLVE_LOCAL) {
+        req_fail_err(req, ERR_UNKNOWN_MODEL, STR_NONE);
+        return;
+    }
+    rc = edit_body(req, body, &x, &t, &e);
+    if (rc < 0) {
+        fail_with(req, rc, &e);
+        return;
+    }
+    req->model = server_model_at(req->srv, t.model);
+    req->asked = x.model;
+    req->streaming = x.stream;
+    req->may_show_loading = (r->flags & ROUTE_LOADING) && x.stream && req->model->conf->send_loading_state;
+    set_path(req, r);
+    req_schedule(req);
+}
+
+void api_inference(struct request *req, const struct route *r)
+{
+    const struct http_head *h = http_req_head(req->http);
+    bool json = extract_place(h->method, content_type(req)) == EXTRACT_JSON;
+    req->local = (void *)(uintptr_t)r;
+    req_take_body(req, json ? (uint64_t)req->cfg->limits.json_body : OTHER_BODY_MAX, with_body);
+}

@@ -1,0 +1,227 @@
+/* dial.c: see dial.h. */
+#include "io/dial.h"
+
+#include "base/check.h"
+#include "io/timer.h"
+#include "io/uvloop.h"
+
+#include <sys/un.h>
+
+/* More addresses of one name are not tried. */
+#define ADDRS_MAX 8
+
+struct io_dial {
+    struct io_loop *loop;
+    io_dial_fn *fn;
+    void *ud;
+    struct io_timer deadline;
+    struct io_call later; /* ends a dial that failed at once */
+    char host[256];
+    int port, keepalive_s;
+    struct sockaddr_storage addrs[ADDRS_MAX];
+    unsigned n_addrs, next;
+    struct io_stream *s; /* being connected */
+    union {
+        uv_connect_t connect;
+        uv_getaddrinfo_t lookup;
+    } req;
+    bool busy; /* a libuv request is open: memory must stay */
+    bool over; /* fn was called, or must not be */
+    int sys;   /* why the last address failed */
+};
+
+static void try_next(struct io_dial *d);
+
+static void maybe_free(struct io_dial *d)
+{
+    if (d->busy || !d->over)
+        return;
+    io_call_cancel(&d->later);
+    io_timer_fini(&d->deadline);
+    free(d);
+}
+
+static void drop_stream(struct io_dial *d)
+{
+    if (d->s)
+        io_stream_close(d->s);
+    d->s = NULL;
+}
+
+static void end(struct io_dial *d, int code, int sys, const char *what)
+{
+    struct error e = { 0 };
+    if (sys)
+        error_sys(&e, code, -sys, "%s %s", what, d->host);
+    else
+        error_set(&e, code, "%s %s", what, d->host);
+    d->over = true;
+    drop_stream(d);
+    if (d->busy)
+        uv_cancel((uv_req_t *)&d->req.lookup); /* fails for a connect, which the close ended */
+    io_timer_clear(&d->deadline);
+    d->fn(d->ud, NULL, &e);
+    maybe_free(d);
+}
+
+static void on_deadline(void *ud)
+{
+    end(ud, ERR_TIMEOUT, 0, "timed out connecting to");
+}
+
+static void on_connect(uv_connect_t *req, int status)
+{
+    struct io_dial *d = req->data;
+    d->busy = false;
+    if (d->over) {
+        maybe_free(d);
+        return;
+    }
+    if (status != 0) {
+        d->sys = status;
+        drop_stream(d);
+        try_next(d);
+        return;
+    }
+    struct io_stream *s = d->s;
+    d->s = NULL;
+    d->over = true;
+    io_timer_clear(&d->deadline);
+    if (io_stream_uv(s)->type == UV_TCP) {
+        uv_tcp_t *t = (uv_tcp_t *)io_stream_uv(s);
+        uv_tcp_nodelay(t, 1);
+        if (d->keepalive_s > 0)
+            uv_tcp_keepalive(t, 1, (unsigned)d->keepalive_s);
+    }
+    d->fn(d->ud, s, NULL);
+    maybe_free(d);
+}
+
+static void end_later(void *ud)
+{
+    struct io_dial *d = ud;
+    int code = d->sys == UV_ECONNREFUSED || d->sys == UV_ENOENT ? ERR_REFUSED : ERR_SYS;
+    end(d, code, d->sys, "connect to");
+}
+
+static void try_next(struct io_dial *d)
+{
+    while (d->next < d->n_addrs) {
+        const struct sockaddr *sa = (const struct sockaddr *)&d->addrs[d->next++];
+        d->s = io_stream_new(d->loop, false);
+        d->req.connect.data = d;
+        int rc = uv_tcp_connect(&d->req.connect, (uv_tcp_t *)io_stream_uv(d->s), sa, on_connect);
+        if (rc == 0) {
+            d->busy = true;
+            return;
+        }
+        d->sys = rc;
+        drop_stream(d);
+    }
+    io_call_post(d->loop, &d->later);
+}
+
+static void on_lookup(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
+{
+    struct io_dial *d = req->data;
+    d->busy = false;
+    if (d->over) {
+        uv_freeaddrinfo(res);
+        maybe_free(d);
+        return;
+    }
+    for (const struct addrinfo *a = res; status == 0 && a && d->n_addrs < ADDRS_MAX; a = a->ai_next)
+        if (a->ai_addrlen <= sizeof d->addrs[0])
+            memcpy(&d->addrs[d->n_addrs++], a->ai_addr, a->ai_addrlen);
+    uv_freeaddrinfo(res);
+    if (status == 0 && d->n_addrs) {
+        try_next(d);
+        return;
+    }
+    end(d, ERR_NOTFOUND, status, "no address for");
+}
+
+static void add_addr(struct io_dial *d, const char *ip)
+{
+    struct sockaddr_storage *sa = &d->addrs[d->n_addrs];
+    if (uv_ip4_addr(ip, d->port, (struct sockaddr_in *)sa) == 0 ||
+        uv_ip6_addr(ip, d->port, (struct sockaddr_in6 *)sa) == 0)
+        d->n_addrs++;
+}
+
+static void dial_unix(struct io_dial *d)
+{
+    if (strlen(d->host + 5) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
+        d->sys = UV_ENAMETOOLONG;
+        io_call_post(d->loop, &d->later);
+        return;
+    }
+    d->s = io_stream_new(d->loop, true);
+    d->req.connect.data = d;
+    d->busy = true;
+    uv_pipe_connect(&d->req.connect, (uv_pipe_t *)io_stream_uv(d->s), d->host + 5, on_connect);
+}
+
+static void dial_name(struct io_dial *d)
+{
+    char service[16];
+    struct strbuf b = STRBUF(sizeof service - 1);
+    strbuf_addu(&b, (uint64_t)d->port);
+    memcpy(service, b.ptr, b.len + 1);
+    strbuf_fini(&b);
+    struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG };
+    d->req.lookup.data = d;
+    int rc = uv_getaddrinfo(&d->loop->uv, &d->req.lookup, on_lookup, d->host, service, &hints);
+    if (rc == 0) {
+        d->busy = true;
+        return;
+    }
+    d->sys = rc;
+    io_call_post(d->loop, &d->later);
+}
+
+struct io_dial *io_dial(struct io_loop *l, str host, int port, msec timeout_ms, int keepalive_s, io_dial_fn *fn,
+                        void *ud)
+{
+    struct io_dial *d = mem_zalloc(sizeof *d);
+    d->loop = l;
+    d->fn = fn;
+    d->ud = ud;
+    d->port = port;
+    d->keepalive_s = keepalive_s;
+    io_call_init(&d->later, end_later, d);
+    io_timer_init(&d->deadline, l, "dial", on_deadline, d);
+    if (host.len == 0 || host.len >= sizeof d->host || str_chr(host, '\0') >= 0 || port < 0 || port > 65535) {
+        d->sys = UV_EINVAL;
+        io_call_post(l, &d->later);
+        return d;
+    }
+    memcpy(d->host, host.ptr, host.len);
+    if (timeout_ms > 0)
+        io_timer_set(&d->deadline, timeout_ms);
+    if (str_starts(host, S("unix:"))) {
+        dial_unix(d);
+        return d;
+    }
+    if (str_ieq(host, S("localhost"))) {
+        add_addr(d, "127.0.0.1");
+        add_addr(d, "::1");
+    } else {
+        add_addr(d, d->host);
+    }
+    if (d->n_addrs)
+        try_next(d);
+    else
+        dial_name(d);
+    return d;
+}
+
+void io_dial_cancel(struct io_dial *d)
+{
+    ASSERT(!d->over);
+    d->over = true;
+    drop_stream(d);
+    if (d->busy)
+        uv_cancel((uv_req_t *)&d->req.lookup);
+    maybe_free(d);
+}

@@ -1,0 +1,21 @@
+/* dial.h: resolve and connect with a deadline.
+ *
+ * Numeric addresses and "localhost" (127.0.0.1, then ::1) never leave the loop thread; other names go through
+ * getaddrinfo in the thread pool. Every address is tried in order until one connects.
+ */
+#ifndef LUASWAP_IO_DIAL_H
+#define LUASWAP_IO_DIAL_H
+
+#include "io/stream.h"
+
+struct io_dial;
+/* s is NULL on failure: code ERR_REFUSED, ERR_TIMEOUT, ERR_NOTFOUND (name) or ERR_SYS in e. */
+typedef void io_dial_fn(void *ud, struct io_stream *s, const struct error *e);
+
+/* host: name or address without brackets, or "unix:/path". timeout_ms 0 = none; keepalive_s as TCP_KEEPIDLE,
+ * 0 = system default, < 0 = off. fn is called once, later, unless cancelled. */
+struct io_dial *io_dial(struct io_loop *l, str host, int port, msec timeout_ms, int keepalive_s, io_dial_fn *fn,
+                        void *ud);
+void io_dial_cancel(struct io_dial *d); /* fn will not be called; only before it was */
+
+#endif

@@ -1,0 +1,68 @@
+/* sup.h: luaswap's end of one supervisor (supervise.h): one command, its tree, its output.
+ *
+ * What: starts `luaswap --supervise`, speaks its protocol, reads the command's output without ever making
+ *       the command wait. When the supervisor itself was killed, it finds and kills the tree through /proc.
+ * Not:  time limits, readiness (proc.c).
+ * Owns: line, output pipe, supervisor process. Borrows: cb and ud until sup_release() returned.
+ * Ends: sup_release() at any time, also from a callback: but `reaped` no callback follows. What still runs
+ *       is then stopped by the supervisor. Until that has ended too, the object is parked in the caller's
+ *       list; then it leaves the list, `reaped` is called and the memory goes.
+ * Order: (STARTED -> EXITED -> GONE?) | FAILED; LOST at any time, after it only GONE. What the tree has
+ *       written is delivered before EXITED and GONE. No callback from inside a sup_* call.
+ */
+#ifndef LUASWAP_PROCESS_SUP_H
+#define LUASWAP_PROCESS_SUP_H
+
+#include "base/list.h"
+#include "io/loop.h"
+
+struct sup;
+
+enum sup_kind {
+    SUP_STARTED, /* n = pid of the command */
+    SUP_FAILED,  /* n = errno */
+    SUP_EXITED,  /* n = status, signal; gone: nothing else was left, and no GONE follows */
+    SUP_GONE,    /* nothing is left (but the stopper) */
+    SUP_STOPPER_FAILED, /* n = errno */
+    SUP_STOPPER_EXITED, /* n = status, signal */
+    SUP_PONG,    /* n = number of the ping */
+    SUP_LOST,    /* the supervisor died; sup_kill() still works */
+};
+
+struct sup_event {
+    enum sup_kind kind;
+    int n, signal;
+    bool gone;
+};
+
+struct sup_cb {
+    void (*event)(void *ud, const struct sup_event *ev);
+    void (*output)(void *ud, str bytes);
+    void (*reaped)(void *ud);
+};
+
+struct sup_conf {
+    str label;       /* for ps */
+    const str *argv; /* of the command */
+    size_t n_argv;
+    const str *env;  /* additions, "NAME=value" */
+    size_t n_env;
+};
+
+/* NULL when the supervisor could not be started. */
+struct sup *sup_new(struct io_loop *l, const struct sup_conf *conf, const struct sup_cb *cb, void *ud,
+                    struct error *e);
+void sup_term(struct sup *s);
+void sup_kill(struct sup *s);
+void sup_stopper(struct sup *s, const str *argv, size_t n);
+void sup_kill_stopper(struct sup *s);
+void sup_ping(struct sup *s, int n);
+int sup_pid(const struct sup *s); /* of the command, 0 = none */
+void sup_release(struct sup *s, struct list *parked); /* NULL is accepted */
+/* Forgets supervisors that do not end; only when the program does. */
+void sup_abandon(struct list *parked);
+
+/* The program that is started as supervisor: LUASWAP_SUPERVISOR, else this very binary. */
+const char *sup_program(void);
+
+#endif

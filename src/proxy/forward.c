@@ -1,0 +1,335 @@
+/* forward.c: from a grant to the end of the upstream's answer: two-way streaming with back-pressure.
+ *
+ * The slot belongs to the upstream's work, not to the client's line. While nobody waits, a slow reader holds the
+ * upstream back (no memory is used for it). While others wait, the rest of the answer goes to a spool and the slot is
+ * free as soon as the upstream is done.
+ */
+#include "base/check.h"
+#include "codec/http_write.h"
+#include "proxy/model.h"
+#include "proxy/server.h"
+#include "route/error_body.h"
+
+#define SPOOL_IN_MEMORY (256u * 1024)
+#define HEAD_MAX (128u * 1024)
+
+static void answer_whole(struct request *req);
+
+static bool others_wait(const struct request *req)
+{
+    return sched_waiting(req->srv->dispatch.sched) > 0;
+}
+
+static void on_stall(void *ud)
+{
+    struct request *req = ud;
+    if (!others_wait(req)) { /* nobody is hurt by it */
+        io_timer_set(req->stall, req->cfg->serial.client_stall_ms);
+        return;
+    }
+    req_abort_serve(req, "the client has read nothing for serial.clientStall while others wait");
+}
+
+static void hold_back(struct request *req)
+{
+    req->paused = true;
+    http_x_read(req->x, false);
+    if (!list_linked(&req->throttled))
+        list_push_back(&req->srv->throttled, &req->throttled);
+    if (req->cfg->serial.client_stall_ms > 0) {
+        if (!req->stall)
+            req->stall = io_timer_new(req->srv->loop, "client stall", on_stall, req);
+        io_timer_set(req->stall, req->cfg->serial.client_stall_ms);
+    }
+}
+
+static void let_go(struct request *req)
+{
+    req->paused = false;
+    list_remove(&req->throttled);
+    if (req->stall)
+        io_timer_clear(req->stall);
+    if (req->x)
+        http_x_read(req->x, true);
+}
+
+void forward_spool_on(struct request *req)
+{
+    if (!req->paused || req->spooling || spool_left(&req->out) >= (uint64_t)req->cfg->limits.spool)
+        return;
+    if (!req->spooling) {
+        req->spooling = true;
+        if (req->out.max == 0)
+            spool_init(&req->out, SPOOL_IN_MEMORY, (uint64_t)req->cfg->limits.spool + IO_READ_SIZE);
+    }
+    let_go(req);
+}
+
+/* A negative result means that the answer had to be cut. */
+static int to_spool(struct request *req, str bytes)
+{
+    struct error e = { 0 };
+    if (spool_add(&req->out, bytes, &e) < 0) {
+        log_error("http", "request %llu: %s", (unsigned long long)req->id, e.msg);
+        forward_cancel(req);
+        req_release_slot(req);
+        http_req_abort(req->http);
+        return ERR_SYS;
+    }
+    if (spool_left(&req->out) >= (uint64_t)req->cfg->limits.spool) {
+        req->spooling = false;
+        hold_back(req);
+    }
+    return 0;
+}
+
+static void on_x_head(void *ud, struct http_x *x, const struct http_head *h)
+{
+    struct request *req = ud;
+    (void)x;
+    req_to(req, REQ_STREAM);
+    str type = http_value(h, HDR_CONTENT_TYPE);
+    req->is_sse = str_ifind(type, S("text/event-stream")) >= 0;
+    if (req->loading) {
+        loading_end(req);
+        req->upstream_refused = h->status < 200 || h->status >= 300 || !req->is_sse;
+        if (req->upstream_refused)
+            spool_init(&req->refusal, 64u * 1024, 64u * 1024);
+        return;
+    }
+    struct strbuf *out = http_req_head_begin(req->http, h->status, h->reason);
+    struct error e = { 0 };
+    if (http_forward_response(out, h, NULL, &e) < 0)
+        log_warn("http", "request %llu: a header of " STR_FMT " was left out: %s", (unsigned long long)req->id,
+                 STR_ARG(req->model->name), e.msg);
+    bool none = h->body == HTTP_BODY_NONE;
+    http_req_head_end(req->http, none ? HTTP_BODY_NONE : h->body == HTTP_BODY_LENGTH ? HTTP_BODY_LENGTH : HTTP_BODY_CHUNKED,
+                      h->length);
+}
+
+static void on_x_interim(void *ud, struct http_x *x, const struct http_head *h)
+{
+    struct request *req = ud;
+    (void)x;
+    if (req->loading || http_req_started(req->http))
+        return;
+    struct strbuf lines = STRBUF(HEAD_MAX);
+    if (http_forward_response(&lines, h, NULL, NULL) == 0)
+        http_req_interim(req->http, h->status, strbuf_str(&lines));
+    strbuf_fini(&lines);
+}
+
+static void on_x_body(void *ud, struct http_x *x, str bytes)
+{
+    struct request *req = ud;
+    (void)x;
+    if (req->upstream_refused) {
+        (void)!spool_add(&req->refusal, bytes, NULL); /* too long a refusal is cut to what fits */
+        return;
+    }
+    if (spool_left(&req->out) > 0 || req->spooling) {
+        (void)!to_spool(req, bytes);
+        return;
+    }
+    if (http_req_send(req->http, bytes))
+        return;
+    hold_back(req);
+    if (others_wait(req))
+        forward_spool_on(req);
+}
+
+/* What the upstream said instead of a stream, inside the stream that the client already has. */
+static void refusal_event(struct request *req)
+{
+    str text = STR_NONE;
+    (void)!spool_all(&req->refusal, &text, NULL);
+    struct strbuf ev = STRBUF(256u * 1024);
+    text = str_trim(text);
+    if (text.len && text.ptr[0] == '{') {
+        strbuf_add(&ev, S("data: "));
+        for (size_t i = 0; i < text.len; i++)
+            strbuf_addc(&ev, text.ptr[i] == '\n' || text.ptr[i] == '\r' ? ' ' : text.ptr[i]);
+        strbuf_add(&ev, S("\n\n"));
+    } else {
+        error_body_event(&ev, 502, text.len ? text : S("the model did not answer with a stream"), NULL);
+    }
+    strbuf_add(&ev, S("data: [DONE]\n\n"));
+    http_req_send(req->http, strbuf_str(&ev));
+    strbuf_fini(&ev);
+}
+
+static void answer_whole(struct request *req)
+{
+    if (req->upstream_refused)
+        refusal_event(req);
+    if (req->trailers.len)
+        http_req_finish_trailers(req->http, req->trailers);
+    else
+        http_req_finish(req->http);
+}
+
+static void on_x_end(void *ud, struct http_x *x, str trailers)
+{
+    struct request *req = ud;
+    (void)x;
+    req->x = NULL;
+    req->upstream_done = true;
+    list_remove(&req->throttled);
+    if (req->stall)
+        io_timer_clear(req->stall);
+    if (trailers.len && !req->loading)
+        req->trailers = arena_try_dup(http_req_arena(req->http), trailers);
+    req_release_slot(req);
+    req_to(req, REQ_FLUSH);
+    if (spool_left(&req->out) == 0)
+        answer_whole(req);
+}
+
+/* The upstream broke off in the middle. The client must see that: no final chunk. */
+static void cut(struct request *req, const struct error *e)
+{
+    log_warn("http", "request %llu: " STR_FMT " broke off after %llu bytes: %s", (unsigned long long)req->id,
+             STR_ARG(req->model->name), (unsigned long long)http_req_sent(req->http), e->msg);
+    req_release_slot(req);
+    if (req->is_sse && spool_left(&req->out) == 0) {
+        struct strbuf ev = STRBUF(4096);
+        error_body_event(&ev, 502, S("the model broke off in the middle of its answer"), NULL);
+        http_req_send(req->http, strbuf_str(&ev));
+        strbuf_fini(&ev);
+    }
+    req_to(req, REQ_FLUSH);
+    req->cut = true;
+    if (spool_left(&req->out) == 0)
+        http_req_cut(req->http);
+}
+
+static void on_x_fail(void *ud, struct http_x *x, enum http_stage at, const struct error *e)
+{
+    struct request *req = ud;
+    (void)x;
+    req->x = NULL;
+    list_remove(&req->throttled);
+    if (req->stall)
+        io_timer_clear(req->stall);
+    if (at == HTTP_AT_BODY) {
+        cut(req, e);
+        return;
+    }
+    /* No byte of an answer came: a process that is gone is started again, once, and asked again. One that is
+     * there and merely slow (response header time-out) is not. */
+    if (!req->retried && e->code != ERR_TIMEOUT && (at == HTTP_AT_DIAL || at == HTTP_AT_SEND)) {
+        req->retried = true;
+        req->granted = false;
+        req_to(req, REQ_QUEUED);
+        log_warn("http", "request %llu: " STR_FMT " is gone (%s); starting it again", (unsigned long long)req->id,
+                 STR_ARG(req->model->name), e->msg);
+        struct sched_event ev = { .kind = SCHED_RETRY, .ticket = req->ticket, .model = req->model->id };
+        dispatch_post(&req->srv->dispatch, &ev);
+        return;
+    }
+    log_warn("http", "request %llu: " STR_FMT ": %s", (unsigned long long)req->id, STR_ARG(req->model->name), e->msg);
+    struct strbuf m = STRBUF(512);
+    strbuf_addf(&m, "upstream of " STR_FMT ": %s", STR_ARG(req->model->name), e->msg);
+    req_fail(req, 502, NULL, strbuf_str(&m));
+    strbuf_fini(&m);
+}
+
+static const struct http_x_cb x_cb = {
+    .head = on_x_head,
+    .interim = on_x_interim,
+    .body = on_x_body,
+    .end = on_x_end,
+    .fail = on_x_fail,
+};
+
+void forward_start(struct request *req)
+{
+    struct model *m = req->model;
+    const struct http_head *in = http_req_head(req->http);
+    if (req->loading)
+        loading_granted(req);
+    strbuf_fini(&req->head); /* of a first attempt */
+    strbuf_init(&req->head, HEAD_MAX);
+    bool sent_body = in->body != HTTP_BODY_NONE;
+    static const str auth[] = { S("Authorization"), S("X-Api-Key") };
+    struct http_forward opt = {
+        .base_path = m->conf->proxy_url.path,
+        .base_query = m->conf->proxy_url.query,
+        .path = req->upstream_path,
+        .query = in->query,
+        .has_query = in->has_query,
+        .peer = http_req_peer(req->http),
+        .body = sent_body ? HTTP_BODY_LENGTH : HTTP_BODY_NONE,
+        .length = req->parts_len,
+        .drop_encoding = req->loading != NULL,
+        .remove = auth,
+        .n_remove = req->cfg->forward_auth ? 0 : ARRAY_LEN(auth),
+    };
+    struct error e = { 0 };
+    if (http_forward_request(&req->head, in, &opt, &e) < 0) {
+        req_fail(req, 400, NULL, str_c(e.msg));
+        return;
+    }
+    bool is_head = str_eq(in->method, S("HEAD"));
+    req->x = http_x_start(m->pool, strbuf_str(&req->head), req->parts, req->n_parts, is_head, &x_cb, req);
+}
+
+void forward_cancel(struct request *req)
+{
+    if (!req->x)
+        return;
+    http_x_cancel(req->x);
+    req->x = NULL;
+    list_remove(&req->throttled);
+}
+
+static void on_more(void *ud)
+{
+    forward_drained(ud);
+}
+
+/* Moves spooled bytes to the client until its queue is full again (then `drained` comes once more), but not more than
+ * a megabyte a turn: others want the loop too. False when the answer had to be cut. */
+static bool unspool(struct request *req)
+{
+    static char chunk[IO_READ_SIZE];
+    for (int i = 0; i < 16 && spool_left(&req->out) > 0; i++) {
+        struct error e = { 0 };
+        int n = spool_take(&req->out, chunk, sizeof chunk, &e);
+        if (n < 0) {
+            log_error("http", "request %llu: %s", (unsigned long long)req->id, e.msg);
+            forward_cancel(req);
+            req_release_slot(req);
+            http_req_abort(req->http);
+            return false;
+        }
+        if (!http_req_send(req->http, str_n(chunk, (size_t)n)))
+            return true;
+    }
+    if (spool_left(&req->out) > 0) {
+        if (!req->more)
+            req->more = io_timer_new(req->srv->loop, "spool", on_more, req);
+        io_timer_set(req->more, 0);
+    }
+    return true;
+}
+
+void forward_drained(struct request *req)
+{
+    if (req->state != REQ_STREAM && req->state != REQ_FLUSH)
+        return;
+    if (!unspool(req))
+        return;
+    if (spool_left(&req->out) > 0) {
+        if (req->paused && req->x && others_wait(req))
+            forward_spool_on(req);
+        return;
+    }
+    req->spooling = false;
+    if (req->upstream_done)
+        answer_whole(req);
+    else if (req->cut)
+        http_req_cut(req->http);
+    else if (req->paused)
+        let_go(req);
+}

@@ -1,0 +1,141 @@
+/* model.c: see model.h. */
+#include "proxy/model.h"
+
+#include "base/check.h"
+#include "proxy/server.h"
+
+#include <stdio.h>
+
+/* A start that failed is told to people with the last words of the process. */
+static void log_failure(struct model *m, const struct proc_event *ev)
+{
+    log_warn(m->log_scope, "%s", ev->text);
+    str old, new;
+    ring_read(&m->log.ring, &old, &new);
+    str tail = new.len ? new : old;
+    if (tail.len > 400)
+        tail = str_sub(tail, tail.len - 400, 400);
+    tail = str_trim(tail);
+    if (tail.len)
+        log_warn(m->log_scope, "its last output: " STR_FMT, STR_ARG(tail));
+}
+
+static void on_state(void *ud, struct proc *p, const struct proc_event *ev)
+{
+    struct model *m = ud;
+    struct dispatch *d = &m->srv->dispatch;
+    struct sched_event out = { .model = m->id, .swap = ev->tag };
+    (void)p;
+    if (ev->code == ERR_STUCK) { /* SIGKILL did not help */
+        out.kind = SCHED_MODEL_STUCK;
+        dispatch_post(d, &out);
+        return;
+    }
+    log_debug(m->log_scope, "%s -> %s %s", proc_state_name(ev->from), proc_state_name(ev->to), ev->text);
+    switch (ev->to) {
+    case PROC_READY:
+        out.kind = SCHED_MODEL_UP;
+        break;
+    case PROC_STOPPED:
+        http_pool_flush(m->pool);
+        if (ev->from == PROC_STARTING && ev->code != 0 && ev->code != ERR_CANCELLED) {
+            log_failure(m, ev);
+            out.kind = SCHED_MODEL_FAILED;
+            out.text = str_c(ev->text);
+        } else {
+            if (ev->from == ev->to)
+                log_debug(m->log_scope, "was stopped already");
+            else if (ev->tag == 0)
+                log_warn(m->log_scope, "ended on its own: %s", ev->text);
+            else
+                log_info(m->log_scope, "stopped");
+            out.kind = SCHED_MODEL_DOWN;
+        }
+        break;
+    default:
+        return;
+    }
+    dispatch_post(d, &out);
+}
+
+static void on_output(void *ud, struct proc *p, str bytes)
+{
+    struct model *m = ud;
+    (void)p;
+    log_monitor_write(&m->log, bytes);
+}
+
+static void on_closed(void *ud, struct proc *p)
+{
+    struct model *m = ud;
+    (void)p;
+    m->proc = NULL;
+    m->closed = true;
+    ASSERT(m->srv->procs_open > 0);
+    m->srv->procs_open--;
+}
+
+static struct http_pool *pool_of(struct server *srv, const struct config_model *c)
+{
+    struct http_pool_conf conf = {
+        .host = c->proxy_url.host.len ? c->proxy_url.host : S("localhost"),
+        .port = (int)c->proxy_url.port_num,
+        .connect_ms = c->timeouts.connect_ms,
+        .keepalive_s = (int)(c->timeouts.keepalive_ms / 1000),
+        .head_ms = c->timeouts.response_header_ms,
+        .idle_ms = c->timeouts.idle_conn_ms,
+        .idle_max = 100,
+    };
+    return http_pool_new(srv->loop, &conf);
+}
+
+struct model *model_new(struct server *srv, model_id id, struct config *cfg, size_t cfg_index)
+{
+    static const struct proc_cb cb = { on_state, on_output, on_closed };
+    struct model *m = mem_zalloc(sizeof *m);
+    const struct config_model *c = &cfg->models[cfg_index];
+    m->srv = srv;
+    m->id = id;
+    m->cfg = config_ref(cfg);
+    m->conf = c;
+    m->name = c->id;
+    snprintf(m->log_scope, sizeof m->log_scope, "proc " STR_FMT, STR_ARG(c->id));
+    log_monitor_init(&m->log, &srv->log.upstream);
+    m->pool = pool_of(srv, c);
+    struct proc_conf pc = {
+        .id = c->id,
+        .cmd = c->cmd,
+        .cmd_stop = c->cmd_stop,
+        .env = c->env,
+        .n_env = c->n_env,
+        .proxy = c->proxy,
+        .check_endpoint = c->check_endpoint,
+        .health_timeout_ms = c->health_timeout_ms,
+        .connect_timeout_ms = c->timeouts.connect_ms,
+    };
+    m->proc = proc_new(srv->loop, &pc, &cb, m);
+    srv->procs_open++;
+    return m;
+}
+
+void model_close(struct model *m)
+{
+    if (m && m->proc)
+        proc_close(m->proc);
+}
+
+void model_free(struct model *m)
+{
+    if (!m)
+        return;
+    ASSERT(!m->proc);
+    http_pool_free(m->pool);
+    log_monitor_fini(&m->log);
+    config_unref(m->cfg);
+    free(m);
+}
+
+enum proc_state model_state(const struct model *m)
+{
+    return m->proc ? proc_state(m->proc) : PROC_STOPPED;
+}

@@ -1,0 +1,116 @@
+/* request.h: one client request: its states, what it owns, and its one exit.
+ *
+ *     HEAD -> BODY -> QUEUED -> SEND -> STREAM -> FLUSH -> END
+ *       \-> REPLY (answered by ourselves) ----------------/       any state -> END when the client leaves
+ *
+ * Each state has a list in the server; req_to() is the only mover. Callbacks store what happened and call a step;
+ * the memory is the HTTP request's arena, which goes when its `end` callback returns.
+ */
+#ifndef LUASWAP_PROXY_REQUEST_H
+#define LUASWAP_PROXY_REQUEST_H
+
+#include "config/config.h"
+#include "http/client.h"
+#include "http/server.h"
+#include "io/timer.h"
+#include "proxy/spool.h"
+#include "sched/sched.h"
+
+struct server;
+struct model;
+struct loading;
+
+enum req_state { REQ_HEAD, REQ_BODY, REQ_QUEUED, REQ_SEND, REQ_STREAM, REQ_FLUSH, REQ_REPLY, REQ_END, REQ_STATE_COUNT };
+const char *req_state_name(enum req_state s);
+
+struct request {
+    unsigned magic;
+    struct list node;
+    enum req_state state;
+    struct server *srv;
+    struct http_req *http;
+    struct config *cfg; /* the snapshot it began with */
+    uint64_t id;
+    uint64_t begin_ns;
+    msec state_since;
+
+    /* intake */
+    struct spool body;
+    uint64_t body_limit;
+    void (*body_done)(struct request *req);
+
+    /* routing, filled by the API layer before req_schedule */
+    struct model *model;
+    str asked;         /* name the client sent */
+    str upstream_path; /* escaped path sent on; empty: the client's. The query is always the client's */
+    bool streaming;    /* the client asked for a stream */
+    bool may_show_loading;
+    const str *parts; /* the body to send: slices of the spool and of the arena */
+    size_t n_parts;
+    uint64_t parts_len;
+    bool parts_changed; /* Content-Length differs from what the client sent */
+
+    /* scheduling */
+    ticket_id ticket; /* 0 = none */
+    bool granted, retried;
+    uint32_t position;
+
+    /* forwarding */
+    struct strbuf head; /* request head, kept until the exchange ends */
+    struct http_x *x;
+    struct spool out; /* the part of the answer that its reader has not taken */
+    bool paused, spooling, upstream_done, is_sse, cut;
+    bool upstream_refused; /* inside a loading stream: what came is not a stream */
+    struct spool refusal;
+    str trailers;
+    struct io_timer *stall;
+    struct io_timer *more; /* goes on emptying the spool in the next turn */
+    struct list throttled;
+    struct loading *loading;
+
+    /* local long answers (log streams, unload): told when the request ends or drains */
+    void (*on_end)(struct request *req);
+    void (*on_drained)(struct request *req);
+    void *local;
+    bool endless;          /* a live stream of our own: a drain ends it */
+    bool www_authenticate; /* a 401 asks for a key */
+};
+
+/* --- for the API layer --- */
+/* Reads the whole body (at most `limit` bytes, else 413), then calls done. */
+void req_take_body(struct request *req, uint64_t limit, void (*done)(struct request *req));
+/* Complete answers. */
+void req_reply(struct request *req, int status, str content_type, str body);
+/* Error envelope as the client's Accept wants it. code: NULL = by status. Adds Retry-After for 429 and 503. */
+void req_fail(struct request *req, int status, const char *code, str message);
+/* The error of an enum err. */
+void req_fail_err(struct request *req, int code, str message);
+/* Hands the request to the scheduler: model, parts and flags are set. */
+void req_schedule(struct request *req);
+/* A long answer of our own begins (state REPLY). */
+void req_local(struct request *req, void *local, void (*on_end)(struct request *req), void (*on_drained)(struct request *req));
+
+/* --- between the files of proxy/ --- */
+extern const struct http_handler request_handler;
+void req_to(struct request *req, enum req_state to);
+/* Ends the scheduling of it (DONE or CANCEL as fits); idempotent. */
+void req_release_slot(struct request *req);
+void req_granted(struct request *req);                              /* dispatch: GRANT */
+void req_rejected(struct request *req, int code, const char *text); /* dispatch: REJECT */
+void req_queued(struct request *req);                               /* dispatch: admitted, has to wait */
+void req_position(struct request *req, uint32_t n);
+void req_abort_serve(struct request *req, const char *text);
+/* forward.c */
+void forward_start(struct request *req);
+void forward_cancel(struct request *req);
+void forward_drained(struct request *req);
+void forward_spool_on(struct request *req); /* others wait: stop holding the upstream back */
+/* loading.c */
+void loading_start(struct request *req);
+void loading_position(struct request *req, uint32_t n);
+void loading_granted(struct request *req);
+void loading_end(struct request *req); /* closing lines; the answer follows */
+void loading_fail(struct request *req, int status, str message); /* error event, [DONE], end */
+void loading_free(struct request *req);
+
+#endif

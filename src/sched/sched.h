@@ -1,0 +1,157 @@
+/* sched.h: the scheduler as the rest of the program sees it: events in, actions out, no effects.
+ *
+ * What: sched_post() takes one event, updates the view, asks the ops (built-in or policy) what to do, and
+ *       appends actions. The caller performs them; their results come back later as events.
+ * Not:  processes, sockets, clocks. Time is the `now` of each event.
+ * Ids:  a ticket is one request, a swap id names one attempt to load a model. A result (UP, FAILED, DOWN,
+ *       STUCK) carries the swap id of the action that asked for it; 0 means that nobody asked (a crash, a
+ *       TTL stop of an earlier life). Stale ids are ignored, so late results are harmless.
+ * Ends: each admitted ticket ends exactly once: GRANT then SCHED_DONE, or REJECT, or SCHED_CANCEL.
+ */
+#ifndef LUASWAP_SCHED_SCHED_H
+#define LUASWAP_SCHED_SCHED_H
+
+#include "base/clock.h"
+#include "base/error.h"
+
+typedef uint32_t model_id; /* slot in the server's table, kept over a reload */
+typedef uint64_t ticket_id;
+typedef uint64_t swap_id;
+#define MODEL_NONE UINT32_MAX
+
+enum model_state { MODEL_STOPPED, MODEL_STARTING, MODEL_READY, MODEL_STOPPING, MODEL_SHUTDOWN };
+const char *model_state_name(enum model_state s); /* "stopped" "starting" "ready" "stopping" "shutdown" */
+
+enum sched_ev_kind {
+    SCHED_ARRIVE,       /* ticket, model (MODEL_NONE: unknown), priority (0: the model's own) */
+    SCHED_CANCEL,       /* ticket: its client left; for a granted one DONE still follows */
+    SCHED_DONE,         /* ticket: the upstream's work for it is over */
+    SCHED_RETRY,        /* ticket (granted): its upstream died or refused before any byte of an answer. It goes
+                         * back to the head of the queue (original order kept), keeps its admission, and its
+                         * model is loaded afresh before it is granted again: if the process is still there it is
+                         * stopped first (unless others are being served by it: then its exit is awaited for 1 s
+                         * and the ticket granted again). The proxy sends this once per ticket at most (a second
+                         * one is rejected); no DONE comes for the first grant. */
+    SCHED_MODEL_UP,     /* model, swap: process is ready */
+    SCHED_MODEL_DOWN,   /* model, swap: process tree is gone (asked for, or crashed with swap 0) */
+    SCHED_MODEL_FAILED, /* model, swap, text: the start failed and the process is gone */
+    SCHED_MODEL_STUCK,  /* model, swap: it refuses to die */
+    SCHED_UNLOAD,       /* op, models/n_models (none: all): API unload */
+    SCHED_PRELOAD,      /* model: load it when that is possible without harm */
+    SCHED_TICK,         /* time passed (a WAKE_AT came due) */
+    SCHED_DRAIN,        /* shutdown: refuse and reject all that is not granted */
+};
+
+struct sched_event {
+    enum sched_ev_kind kind;
+    bool want_positions; /* ARRIVE: this one shows its place, send POSITION for it */
+    bool evict;          /* PRELOAD: idle models may be stopped for it */
+    msec now;
+    ticket_id ticket;
+    model_id model;
+    swap_id swap;
+    int priority;
+    msec grace_ms;          /* UNLOAD: > 0 replaces the models' own unloadTimeout */
+    uint64_t op;            /* UNLOAD: caller's number, comes back in UNLOADED */
+    const model_id *models; /* UNLOAD: borrowed for the call. NULL: all that have a process or are being
+                             * loaded; requests that wait for other models stay in the line (S-17) */
+    size_t n_models;
+    str text;               /* FAILED: what a person should read; borrowed for the call */
+};
+
+enum sched_act_kind {
+    SCHED_ADMIT,       /* ticket: accepted (always before anything else about it) */
+    SCHED_REJECT,      /* ticket, code (enum err), text: the end of this ticket */
+    SCHED_GRANT,       /* ticket, model: forward it now */
+    SCHED_START,       /* swap, model: make it ready; answer UP or FAILED */
+    SCHED_STOP,        /* swap, model, grace_ms: stop its tree; answer DOWN or STUCK */
+    SCHED_ABORT_SERVE, /* ticket, text: cut the upstream request (maxServe, unload past its grace) */
+    SCHED_POSITION,    /* ticket, n: place in the queue, 1-based; latest wins */
+    SCHED_WAKE_AT,     /* at: send a TICK then; replaces an earlier wish, MSEC_NEVER cancels */
+    SCHED_UNLOADED,    /* op: the targets are stopped; code ERR_STUCK when one refuses to die, else 0 */
+};
+
+struct sched_action {
+    enum sched_act_kind kind;
+    ticket_id ticket;
+    model_id model;
+    swap_id swap;
+    uint64_t op;
+    msec at, grace_ms;
+    uint32_t n;
+    int code;
+    int status;     /* REJECT: HTTP status that a policy asked for, 0 = that of the code */
+    char text[200]; /* NUL-ended */
+};
+
+const char *sched_ev_name(enum sched_ev_kind k);   /* "ARRIVE" ... */
+const char *sched_act_name(enum sched_act_kind k); /* "ADMIT" ... */
+
+/* Growing list of actions; the caller clears it between events. Zeroed is empty. */
+struct sched_actions {
+    struct sched_action *at;
+    size_t len, cap;
+};
+void sched_actions_fini(struct sched_actions *a);
+
+enum sched_kind { SCHED_KIND_SERIAL, SCHED_KIND_FIFO };
+enum sched_orphan { SCHED_ORPHAN_KEEP, SCHED_ORPHAN_ABORT };
+
+struct sched_model {
+    str id;               /* unique; copied */
+    uint32_t limit;       /* concurrencyLimit as configured, 0 = not configured */
+    int priority;         /* fifo.priority */
+    msec unload_grace_ms; /* unloadTimeout */
+    msec ttl_ms;          /* 0 = never */
+    bool preemptible, pinned;
+    bool retired;         /* slot of a removed model: takes no requests */
+    /* group planner */
+    uint32_t group;       /* index; equal = same group */
+    bool group_swap, group_exclusive, group_persistent;
+};
+
+struct matrix; /* compiled set expressions, sched/matrix.h */
+
+struct sched_conf {
+    enum sched_kind kind;
+    const struct sched_model *models; /* index = model_id; copied */
+    size_t n_models;
+    uint32_t serial_max_queue;  /* 0 = none */
+    msec serial_max_serve_ms;   /* 0 = none */
+    bool serial_reorder;        /* a policy may order the line; else it only observes under serial */
+    msec fifo_max_wait_ms;      /* 0 = off */
+    enum sched_orphan fifo_orphan;
+    const struct matrix *matrix; /* NULL: group planner; borrowed, must outlive the scheduler */
+};
+
+struct sched *sched_new(const struct sched_conf *conf);
+void sched_free(struct sched *s);
+
+/* Applies one event and appends the actions it leads to. Never fails; nonsense (unknown ids) is ignored. */
+void sched_post(struct sched *s, const struct sched_event *ev, struct sched_actions *out);
+/* New configuration: models keep their slots (index), new ones may be added at the end, removed ones are
+ * `retired`. Tickets of retired models must have been rejected by an UNLOAD before (those that are left get
+ * ERR_UNLOADED at the next event). Post a TICK afterwards: it looks at the line with the new rules. */
+void sched_reconfigure(struct sched *s, const struct sched_conf *conf);
+
+/* A process that is already there when the scheduler is born (left by an earlier life of the program): the
+ * state as seen, before the first event about it. */
+void sched_adopt(struct sched *s, model_id m, enum model_state seen, msec now);
+
+/* Read-only facts for listings and for checks. */
+size_t sched_waiting(const struct sched *s);                /* queued, not granted */
+size_t sched_inflight(const struct sched *s, model_id m);   /* granted, not done; MODEL_NONE: of all */
+enum model_state sched_model_state(const struct sched *s, model_id m);
+bool sched_will_wait(const struct sched *s, model_id m);    /* would a request arriving now have to wait */
+const char *sched_kind_name(enum sched_kind k);             /* "serial" "fifo" */
+
+/* For people (/debug/sched): models, loads, the line, then the last 1,024 events with their actions, as lines that
+ * `luaswap simulate` reads. Cut when b is full. */
+struct strbuf;
+void sched_dump(const struct sched *s, struct strbuf *b);
+
+/* The invariants of docs/architecture.md section 6 as a function, after any event: 0, or ERR_INTERNAL with
+ * the broken rule in e. */
+int sched_check(const struct sched *s, struct error *e);
+
+#endif
