@@ -310,6 +310,7 @@ static void group_start(void)
     char config[2048], more[80];
     if (!run.have_luaswap || !wanted("start"))
         return;
+    bench_realtime(true);
     env_bench_config(&run.env, "serial", config, sizeof config);
     for (size_t i = 0; i < n; i++) {
         struct proxy p;
@@ -317,7 +318,7 @@ static void group_start(void)
         int fd = -1;
         env_luaswap(&run.env, config, false, &p);
         while ((fd = bench_connect(p.port)) < 0 && bench_now_ns() - t0 < 10000000000u)
-            ;
+            usleep(50);
         v[i] = (double)(bench_now_ns() - t0) / 1e6;
         if (fd < 0)
             bench_die("luaswap does not listen: see %s/log", p.dir);
@@ -325,6 +326,7 @@ static void group_start(void)
         if (env_stop(&p.pid) != 0)
             broken("exit code of luaswap");
     }
+    bench_realtime(false);
     bench_sort(v, n);
     snprintf(more, sizeof more, "[%.2f to %.2f], fork to first connect", v[0], v[n - 1]);
     line("start.listening", bench_quantile(v, n, 0.5), "ms", 10, more);
@@ -499,7 +501,8 @@ static void group_swap(void)
     double ms;
     if (!run.have_luaswap || !wanted("swap"))
         return;
-    printf("swap: time beyond the old process's own exit and the new one's own start, serial scheduler\n");
+    printf("swap: time beyond the old process's own exit and the new one's own start, serial scheduler%s\n",
+           bench_realtime(true) ? "" : " (not at real-time priority: a busy machine counts as delay)");
     memset(sums, 0, sizeof sums);
     memset(&back, 0, sizeof back);
     snprintf(log, sizeof log, "%s/swap.log", run.env.dir);
@@ -516,10 +519,12 @@ static void group_swap(void)
                     printf("    %s: %.200s\n", name, out);
                     broken("swap");
                     env_stop(&p.pid);
+                    bench_realtime(false);
                     return;
                 }
             }
     env_stop(&p.pid);
+    bench_realtime(false);
     swap_report("connect-refused", &sums[0]);
     swap_report("health-503", &sums[1]);
     swap_report("ready-at-once", &back);

@@ -96,6 +96,12 @@ void bench_pin(int cpu)
         bench_die("cannot run on CPU %d: %s", cpu, strerror(errno));
 }
 
+bool bench_realtime(bool on)
+{
+    struct sched_param p = { .sched_priority = on ? 10 : 0 };
+    return sched_setscheduler(0, on ? SCHED_RR : SCHED_OTHER, &p) == 0;
+}
+
 int bench_cpus(void)
 {
     return (int)sysconf(_SC_NPROCESSORS_ONLN);

@@ -34,6 +34,9 @@ void bench_args_check(const struct bench_args *a, const char *const *known);
 /* --- the machine and its processes --- */
 void bench_pin(int cpu);            /* this process and its later children; < 0 = not at all */
 int bench_cpus(void);
+/* This process and its later children run before all ordinary ones, so that a busy machine does not show up as
+ * delay. False when that is not allowed. */
+bool bench_realtime(bool on);
 void bench_fd_limit(void);          /* soft limit of descriptors up to the hard one */
 void bench_ignore_sigpipe(void);
 /* CPU time of all threads of a process, user + system, in ns. Exact for threads that sleep, at most one

@@ -14,7 +14,7 @@ static void on_error(void *ud, uint32_t line, uint32_t col, const char *text)
 static uint64_t walk(struct arena *a, const struct ynode *n, unsigned depth)
 {
     uint64_t size = 1;
-    ASSERT(depth <= 201 && n->line >= 1 && n->col >= 1 && n->file == 7);
+    ASSERT(depth <= 3000 && n->line >= 1 && n->col >= 1 && n->file == 7);
     if (n->type == YN_SEQ) {
         for (uint32_t i = 0; i < n->n; i++)
             size += walk(a, n->items[i], depth + 1);

@@ -77,9 +77,7 @@ describe('real llama-server', function()
     end
     assert.equal(1, seen.most)
     local started = {}
-    for _, c in ipairs(seen.changes) do
-      if c.alive == 1 then started[#started + 1] = c.names[1]:match 'tiny%-(%w+)' end
-    end
+    for i, command in ipairs(seen.order) do started[i] = command:match 'tiny%-(%w+)%.gguf' end
     assert.equal('alpha beta gamma alpha', table.concat(started, ' '))
   end)
 
@@ -157,7 +155,9 @@ describe('real llama-server', function()
   end)
 
   case('a client that leaves in the middle of a stream frees the slot', function()
-    local srv = server.start { config = config() }
+    -- llama-server (b11669) mostly hangs when SIGTERM comes before it has noticed that its client is gone; then
+    -- the swap lasts as long as unloadTimeout says, and no longer
+    local srv = server.start { config = config { alpha = '    unloadTimeout: 2\n' } }
     assert_letters('beta', text_of(srv:chat('beta', { max_tokens = 3 }, { timeout = 60 })))
     for _ = 1, 5 do
       local c = srv:connect()
@@ -167,7 +167,7 @@ describe('real llama-server', function()
       c:rst()
       local t0 = net.now()
       assert_letters('beta', text_of(srv:chat('beta', { max_tokens = 3 }, { timeout = 60 })))
-      assert.is_true(net.now() - t0 < 10)
+      assert.is_true(net.now() - t0 < 2 + 5)
     end
     wait.till(function() return #srv:models(PROCESS) == 1 end, 5, 'one process to be left')
   end)

@@ -104,13 +104,23 @@ void spec_check_str(const char *file, int line, const char *what, str expected, 
                   quoted(expected, a, sizeof a), expected.len, quoted(got, b, sizeof b), got.len);
 }
 
-bool spec_aborts(void (*fn)(void *), void *arg)
+/* Forks; in the child true. In the parent *ret_status is the child's wait status. */
+static bool forked(int *ret_status)
 {
     fflush(NULL);
     pid_t pid = fork();
-    if (pid < 0)
-        return false;
-    if (pid == 0) {
+    if (pid == 0)
+        return true;
+    *ret_status = -1;
+    while (pid > 0 && waitpid(pid, ret_status, 0) < 0)
+        ;
+    return false;
+}
+
+bool spec_aborts(void (*fn)(void *), void *arg)
+{
+    int status;
+    if (forked(&status)) {
         struct rlimit no_core = { 0, 0 };
         setrlimit(RLIMIT_CORE, &no_core);
         int null = open("/dev/null", O_WRONLY);
@@ -119,10 +129,15 @@ bool spec_aborts(void (*fn)(void *), void *arg)
         fn(arg);
         _exit(0);
     }
-    int status = 0;
-    while (waitpid(pid, &status, 0) < 0)
-        ;
-    return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+    return status != -1 && WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+int spec_in_child(int (*fn)(void *), void *arg)
+{
+    int status;
+    if (forked(&status))
+        _exit(fn(arg));
+    return status != -1 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 /* list() -> { { name =, file =, line = }... } in file order */

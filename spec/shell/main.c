@@ -6,6 +6,7 @@
  *
  * The Lua state is closed before the process ends, so that what the leak checker still finds is ours.
  */
+#include "base/check.h"
 #include "spec.h"
 
 #include <locale.h>
@@ -90,5 +91,9 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     int status = run(L, argc, argv);
     lua_close(L);
+    if (check_soft_count() > 0) {
+        fprintf(stderr, "luaswap-spec: %u internal checks failed, see above\n", check_soft_count());
+        status = EXIT_FAILURE;
+    }
     return status;
 }

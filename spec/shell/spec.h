@@ -60,6 +60,9 @@ void spec_check_uint(const char *file, int line, const char *what, unsigned long
 void spec_check_str(const char *file, int line, const char *what, str expected, str got);
 /* Runs fn(arg) in a forked child with its stderr closed; true when that child ended by abort(). */
 bool spec_aborts(void (*fn)(void *), void *arg);
+/* Runs fn(arg) in a forked child, for what would leave its mark on the process; what fn returned (0..255), or -1
+ * when the child did not end by itself. */
+int spec_in_child(int (*fn)(void *), void *arg);
 
 static inline str spec_same_str(str s)
 {

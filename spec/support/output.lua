@@ -7,7 +7,7 @@ return function()
   local busted = require 'busted'
   local handler = base()
   local passed, failed, skipped = 0, 0, 0
-  local file_failed, file_passed, file_skipped, failures = 0, 0, 0, {}
+  local file_failed, file_passed, file_skipped, failures, slow = 0, 0, 0, {}, {}
   local color = os.getenv 'NO_COLOR' == nil and (os.getenv 'TERM' or 'dumb') ~= 'dumb'
     and require 'term'.isatty(io.stdout)
 
@@ -47,7 +47,8 @@ return function()
     return nil, true
   end
 
-  function handler.testEnd(_, _, status)
+  function handler.testEnd(element, _, status)
+    if (element.duration or 0) >= 2 then slow[#slow + 1] = { element.duration, handler.getFullName(element) } end
     if status == 'success' then
       passed, file_passed = passed + 1, file_passed + 1
     elseif status == 'pending' then
@@ -78,6 +79,8 @@ return function()
   end
 
   function handler.suiteEnd()
+    if #slow > 0 then io.write 'slow:\n' end
+    for _, e in ipairs(slow) do io.write(('  %5.1f s  %s\n'):format(e[1], e[2])) end
     if #failures > 0 then
       io.write('\n')
       for _, f in ipairs(failures) do io.write(paint('31', 'failed: '), f, '\n') end

@@ -62,10 +62,13 @@ function watcher:stop()
   self.proc:kill 'TERM'
   local code, why = self.proc:wait(10)
   if code ~= 0 then error(('the watcher ended with %s'):format(code or why), 2) end
-  local seen = { changes = {} }
+  local seen, known = { changes = {}, order = {} }, {}
   for line in io.lines(self.path) do
     local e = json.decode(line)
     if e.looks then seen.looks, seen.most = e.looks, e.most else seen.changes[#seen.changes + 1] = e end
+    for i, pid in ipairs(e.pids or {}) do
+      if not known[pid] then seen.order[#seen.order + 1], known[pid] = e.names[i], true end
+    end
   end
   return seen
 end

@@ -39,6 +39,13 @@ str api_tail(const struct request *req, const struct route *r);
 void api_reply_json(struct request *req, int status, struct strbuf *json);
 void api_redirect(struct request *req, int status, str location);
 
+/* inference.c: steps that other handlers share. False: the request has been answered. */
+bool api_resolve(struct request *req, str name); /* name -> target, then api_target */
+bool api_target(struct request *req);            /* req->target -> model or peer; 409 for ignored websockets */
+bool api_whole_body(struct request *req, struct error *e); /* the body goes on as it came */
+void api_go(struct request *req);                /* to the scheduler, or at once when there is none to ask */
+bool api_is_websocket(const struct request *req);
+
 /* handlers, by file */
 void api_inference(struct request *req, const struct route *r); /* inference.c */
 void api_upstream(struct request *req, const struct route *r);  /* upstream.c */
@@ -52,6 +59,10 @@ void api_unload_all_json(struct request *req, const struct route *r);
 void api_unload_one(struct request *req, const struct route *r);
 void api_logs(struct request *req, const struct route *r); /* logs.c */
 void api_logs_stream(struct request *req, const struct route *r);
+void api_profiles(struct request *req, const struct route *r); /* profiles.c */
+void api_profile_set(struct request *req, const struct route *r);
+void api_comfyui(struct request *req, const struct route *r); /* comfyui.c */
+void api_comfyui_slash(struct request *req, const struct route *r);
 void api_debug_state(struct request *req, const struct route *r); /* debug.c */
 void api_debug_sched(struct request *req, const struct route *r);
 

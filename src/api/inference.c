@@ -67,11 +67,27 @@ static int edit_form(struct request *req, str body, str model, struct error *e)
     return rc;
 }
 
-static int edit_body(struct request *req, str body, const struct extract *x, const struct resolve_target *t,
-                     struct error *e)
+/* The name in a form or a query, replaced where it was found. */
+static int edit_text(struct request *req, str body, const struct extract *x, str model, struct error *e)
+{
+    struct arena *a = http_req_arena(req->http);
+    struct strbuf out = STRBUF(EXTRACT_FORM_MAX + 64u * 1024);
+    bool query = x->where == EXTRACT_QUERY;
+    extract_form_set(&out, query ? http_req_head(req->http)->query : body, S("model"), model);
+    str text = out.full ? STR_NONE : arena_try_dup(a, strbuf_str(&out));
+    strbuf_fini(&out);
+    if (!text.ptr)
+        return error_set(e, ERR_LIMIT, NULL);
+    if (query)
+        req->upstream_query = text;
+    whole_body(req, query ? body : text);
+    return 0;
+}
+
+static int edit_body(struct request *req, str body, const struct extract *x, struct error *e)
 {
     struct filter_plan plan;
-    filter_plan(req->cfg, t, x->model, &plan);
+    filter_plan(req->cfg, &req->target, x->model, &plan);
     if (x->where == EXTRACT_JSON && !plan.empty) {
         struct json_edit ed;
         int rc = filter_json(http_req_arena(req->http), body, &x->json_top, &plan, &ed, e);
@@ -82,9 +98,11 @@ static int edit_body(struct request *req, str body, const struct extract *x, con
         req->parts_len = ed.len;
         return 0;
     }
-    if (x->where == EXTRACT_MULTIPART && plan.model.len) {
+    if (x->where == EXTRACT_MULTIPART && plan.model.len)
         return edit_form(req, body, plan.model, e);
-    }
+    /* useModelName is for JSON and multipart only; a profile, a selector or a peer renames everywhere */
+    if ((x->where == EXTRACT_QUERY || x->where == EXTRACT_FORM) && plan.rename.len)
+        return edit_text(req, body, x, plan.rename, e);
     whole_body(req, body);
     return 0;
 }
@@ -92,6 +110,63 @@ static int edit_body(struct request *req, str body, const struct extract *x, con
 static void fail_with(struct request *req, int rc, const struct error *e)
 {
     req_fail_err(req, rc, str_c(e->msg));
+}
+
+bool api_resolve(struct request *req, str name)
+{
+    struct server *srv = req->srv;
+    struct error e = { 0 };
+    struct resolve_ctx ctx = { .cfg = req->cfg, .profile = srv->cfg == req->cfg ? srv->profile : CONFIG_NONE,
+                               .slots = srv->cfg == req->cfg ? srv->peers->slots : NULL, .state = state_of, .ud = srv };
+    int rc = resolve(&ctx, name, &req->target, &e);
+    if (rc < 0) {
+        fail_with(req, rc, &e);
+        return false;
+    }
+    req->peers = peers_ref(srv->peers);
+    return api_target(req);
+}
+
+bool api_target(struct request *req)
+{
+    struct server *srv = req->srv;
+    if (req->target.kind == RESOLVE_PEER) {
+        req->peer = &req->peers->at[req->target.peer.peer];
+        return true;
+    }
+    req->model = server_model_at(srv, req->target.model);
+    if (!req->model) {
+        req_fail_err(req, ERR_UNKNOWN_MODEL, STR_NONE);
+        return false;
+    }
+    req->unscheduled = req->upgrade && req->model->conf->ignore_websockets;
+    if (req->unscheduled && model_state(req->model) != PROC_READY) {
+        req_fail(req, 409, NULL, S("the model is not loaded, and a websocket does not load it (compat.ignoreWebsockets)"));
+        return false;
+    }
+    if (req->unscheduled)
+        resolve_release(&req->target);
+    return true;
+}
+
+void api_go(struct request *req)
+{
+    if (req->peer || req->unscheduled)
+        req_forward_now(req);
+    else
+        req_schedule(req);
+}
+
+bool api_whole_body(struct request *req, struct error *e)
+{
+    str body;
+    if (spool_all(&req->body, &body, e) < 0) {
+        log_error("http", "request %llu: %s", (unsigned long long)req->id, e->msg);
+        req_fail_err(req, ERR_INTERNAL, STR_NONE);
+        return false;
+    }
+    whole_body(req, body);
+    return true;
 }
 
 static void with_body(struct request *req)
@@ -116,28 +191,24 @@ static void with_body(struct request *req)
         req_fail_err(req, ERR_NOMODEL, STR_NONE);
         return;
     }
-    struct resolve_ctx ctx = { .cfg = req->cfg, .profile = CONFIG_NONE, .slots = NULL, .state = state_of, .ud = req->srv };
-    struct resolve_target t;
-    rc = resolve(&ctx, x.model, &t, &e);
-    if (rc < 0) {
-        fail_with(req, rc, &e);
-        return;
-    }
-    if (t.kind != RESOLVE_LOCAL) {
-        req_fail_err(req, ERR_UNKNOWN_MODEL, STR_NONE);
-        return;
-    }
-    rc = edit_body(req, body, &x, &t, &e);
-    if (rc < 0) {
-        fail_with(req, rc, &e);
-        return;
-    }
-    req->model = server_model_at(req->srv, t.model);
     req->asked = x.model;
     req->streaming = x.stream;
-    req->may_show_loading = (r->flags & ROUTE_LOADING) && x.stream && req->model->conf->send_loading_state;
+    if (!api_resolve(req, x.model))
+        return;
+    rc = edit_body(req, body, &x, &e);
+    if (rc < 0) {
+        fail_with(req, rc, &e);
+        return;
+    }
+    req->may_show_loading = req->model && (r->flags & ROUTE_LOADING) && x.stream && req->model->conf->send_loading_state;
     set_path(req, r);
-    req_schedule(req);
+    api_go(req);
+}
+
+bool api_is_websocket(const struct request *req)
+{
+    const struct http_head *h = http_req_head(req->http);
+    return http_has_token(h, HDR_CONNECTION, S("upgrade")) && http_has_token(h, HDR_UPGRADE, S("websocket"));
 }
 
 void api_inference(struct request *req, const struct route *r)
@@ -145,5 +216,6 @@ void api_inference(struct request *req, const struct route *r)
     const struct http_head *h = http_req_head(req->http);
     bool json = extract_place(h->method, content_type(req)) == EXTRACT_JSON;
     req->local = (void *)(uintptr_t)r;
+    req->upgrade = api_is_websocket(req);
     req_take_body(req, json ? (uint64_t)req->cfg->limits.json_body : OTHER_BODY_MAX, with_body);
 }

@@ -371,7 +371,7 @@ void api_models(struct request *req, const struct route *r)
 {
     (void)r;
     struct strbuf b = STRBUF(LISTING_MAX);
-    list_models(req->srv, req->cfg, CONFIG_NONE, &b);
+    list_models(req->srv, req->cfg, req->srv->cfg == req->cfg ? req->srv->profile : CONFIG_NONE, &b);
     if (b.full) {
         req_fail(req, 500, NULL, S("the listing is too large"));
         strbuf_fini(&b);

@@ -79,7 +79,7 @@ static const struct route *find(const struct api *a, str path, str method, struc
             continue;
         str prefix = str_c(r->path);
         prefix.len--;
-        if (!str_starts(path, prefix) || path.len == prefix.len)
+        if (!str_starts(path, prefix) || (path.len == prefix.len && !str_eq(prefix, S("/comfyui/"))))
             continue;
         if (method_fits(r, method))
             return r;

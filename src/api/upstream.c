@@ -53,42 +53,35 @@ static void add_slash(struct request *req, str name)
 static void with_body(struct request *req)
 {
     struct error e = { 0 };
-    str body;
-    if (spool_all(&req->body, &body, &e) < 0) {
-        log_error("http", "request %llu: %s", (unsigned long long)req->id, e.msg);
-        req_fail_err(req, ERR_INTERNAL, STR_NONE);
-        return;
-    }
-    str *part = ARENA_NEW(http_req_arena(req->http), str);
-    *part = body;
-    req->parts = part;
-    req->n_parts = body.len ? 1 : 0;
-    req->parts_len = body.len;
-    req_schedule(req);
+    if (api_whole_body(req, &e))
+        api_go(req);
 }
 
 void api_upstream(struct request *req, const struct route *r)
 {
     struct error e = { 0 };
-    struct resolve_ctx ctx = { .cfg = req->cfg, .profile = CONFIG_NONE, .slots = NULL, .state = state_of, .ud = req->srv };
-    struct resolve_target t;
+    struct server *srv = req->srv;
+    struct resolve_ctx ctx = { .cfg = req->cfg, .profile = srv->cfg == req->cfg ? srv->profile : CONFIG_NONE,
+                               .state = state_of, .ud = srv };
     struct path_match match;
-    int rc = resolve_path(&ctx, http_req_arena(req->http), api_tail(req, r), &t, &match, &e);
+    int rc = resolve_path(&ctx, http_req_arena(req->http), api_tail(req, r), &req->target, &match, &e);
     if (rc == ERR_SYNTAX || rc == ERR_LIMIT) {
         req_fail_err(req, rc, str_c(e.msg));
         return;
     }
-    if (rc < 0 || t.kind != RESOLVE_LOCAL) {
+    if (rc < 0) {
         req_fail(req, 404, NULL, S("model not found"));
         return;
     }
     if (match.bare) {
-        add_slash(req, t.name.len ? t.name : match.name);
+        add_slash(req, req->target.name.len ? req->target.name : match.name);
         return;
     }
-    req->model = server_model_at(req->srv, t.model);
-    ASSERT(req->model);
-    if (model_state(req->model) != PROC_READY && match_any(ignore_paths(req), match.rest)) {
+    req->upgrade = api_is_websocket(req);
+    req->peers = peers_ref(srv->peers);
+    if (!api_target(req))
+        return;
+    if (req->model && model_state(req->model) != PROC_READY && match_any(ignore_paths(req), match.rest)) {
         req_fail(req, 409, NULL, S("the model is not loaded, and this path does not load it (upstream.ignorePaths)"));
         return;
     }

@@ -29,8 +29,7 @@ static unsigned distance(str a, str b)
     return rows[a.len % 3][b.len];
 }
 
-/* Letters and digits only, lower case: "ignore_websockets" and "ignoreWebsockets" are the same word. */
-static bool same_word(str a, str b)
+bool same_word(str a, str b)
 {
     size_t i = 0, j = 0;
     for (;; i++, j++) {

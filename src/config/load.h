@@ -63,7 +63,9 @@ void load_error(struct loader *l, const struct ynode *at, const struct cpath *pa
                 const char *fmt, ...) PRINTF_LIKE(5, 6);
 void load_warn(struct loader *l, const struct ynode *at, const struct cpath *path, const char *hint,
                const char *fmt, ...) PRINTF_LIKE(5, 6);
-/* For what is wrong with a file as a whole (line 0), or with a place that has no node. */
+/* The column in the file as a person sees it, for one in the text with variables put in. */
+uint32_t load_column(const struct cfile *f, uint32_t line, uint32_t col);
+/* For what is wrong with a file as a whole (line 0), or with a place of the file that has no node. */
 void load_error_at(struct loader *l, str file, uint32_t line, uint32_t col, const char *fmt, ...)
     PRINTF_LIKE(5, 6);
 /* Says once that the configuration is too large. */
@@ -137,6 +139,8 @@ str macro_text(struct loader *l, const struct ynode *value);
 /* The nearest of the known names, as "did you mean <before>name<after>?", or NULL. */
 const char *suggest(struct loader *l, str name, const str *known, size_t n, const char *before,
                     const char *after);
+/* The same letters and digits, whatever the case and the dashes. */
+bool same_word(str a, str b);
 void leftovers_check(struct loader *l, const struct ynode *root, const struct lmodels *models);
 
 /* decode_*.c: nodes to values; see schema.h for the table-driven part */

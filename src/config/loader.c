@@ -35,8 +35,7 @@ str cpath_text(struct loader *l, const struct cpath *path)
     return s.ptr ? s : S("");
 }
 
-/* The column in the file as the person wrote it, before variables were put in. */
-static uint32_t column(const struct cfile *f, uint32_t line, uint32_t col)
+uint32_t load_column(const struct cfile *f, uint32_t line, uint32_t col)
 {
     for (size_t i = f->n_shifts; i-- > 0;) {
         const struct shift *s = &f->shifts[i];
@@ -77,7 +76,7 @@ static void add_node(struct loader *l, bool error, const struct ynode *at, const
         return;
     }
     const struct cfile *f = &l->files[at->file];
-    add(l, error, f->name, at->line, column(f, at->line, at->col), path, hint, fmt, ap);
+    add(l, error, f->name, at->line, load_column(f, at->line, at->col), path, hint, fmt, ap);
 }
 
 void load_error(struct loader *l, const struct ynode *at, const struct cpath *path, const char *hint,
@@ -102,11 +101,6 @@ void load_error_at(struct loader *l, str file, uint32_t line, uint32_t col, cons
 {
     va_list ap;
     va_start(ap, fmt);
-    for (size_t i = 0; line && i < l->n_files; i++)
-        if (str_eq(l->files[i].name, file)) {
-            col = column(&l->files[i], line, col);
-            break;
-        }
     add(l, true, file, line, col, NULL, NULL, fmt, ap);
     va_end(ap);
 }

@@ -5,10 +5,7 @@
  */
 #include "config/load.h"
 
-#include "base/check.h"
 #include "config/cmdline.h"
-
-#include <stdio.h>
 
 #define STRING_MAX ((size_t)1 << 20)
 #define NAME_MAX_LEN 63
@@ -39,17 +36,19 @@ bool macro_next(str s, size_t *at, size_t *ret_end, str *ret_name)
     return false;
 }
 
-/* "${name}" into buf, which has room for any legal name and for model ids cut short (those are values). */
-static str reference(str name, char buf[NAME_MAX_LEN + 8])
+/* Place of "${name}" in s, or -1. */
+static ptrdiff_t find_ref(str s, str name)
 {
-    int n = snprintf(buf, NAME_MAX_LEN + 8, "${%.*s}", STR_ARG(name));
-    return str_n(buf, n < 0 ? 0 : (size_t)n);
-}
-
-static bool uses(str text, str name)
-{
-    char buf[NAME_MAX_LEN + 8];
-    return str_find(text, reference(name, buf)) >= 0;
+    for (size_t i = 0; i + name.len + 3 <= s.len; i++) {
+        const char *dollar = memchr(s.ptr + i, '$', s.len - i);
+        if (!dollar)
+            return -1;
+        i = (size_t)(dollar - s.ptr);
+        if (i + name.len + 3 <= s.len && s.ptr[i + 1] == '{' && s.ptr[i + 2 + name.len] == '}' &&
+            str_eq(str_sub(s, i + 2, name.len), name))
+            return (ptrdiff_t)i;
+    }
+    return -1;
 }
 
 static bool is_port_ref(const struct ynode *n)
@@ -80,7 +79,7 @@ static const char *declaration_problem(str name, const struct ynode *v, const ch
                                       : "use letters, digits, '_' and '-'";
         return "contains invalid characters";
     }
-    if (v->type == YN_STR && uses(v->text, name)) {
+    if (v->type == YN_STR && find_ref(v->text, name) >= 0) {
         *hint = "a macro may refer to macros that are declared before it";
         return "contains self-reference";
     }
@@ -155,15 +154,15 @@ static const struct ynode *typed(struct loader *l, const struct ynode *at, const
     return c;
 }
 
-static const struct ynode *insert(struct loader *l, const struct ynode *n, str ref, str value)
+/* The text with every "${name}" replaced; the first is at `at`. */
+static const struct ynode *insert(struct loader *l, const struct ynode *n, size_t at, str name, str value)
 {
     struct strbuf out = STRBUF(STRING_MAX);
     str rest = n->text;
-    ptrdiff_t at;
-    while ((at = str_find(rest, ref)) >= 0) {
-        strbuf_add(&out, str_sub(rest, 0, (size_t)at));
+    for (ptrdiff_t i = (ptrdiff_t)at; i >= 0; i = find_ref(rest, name)) {
+        strbuf_add(&out, str_sub(rest, 0, (size_t)i));
         strbuf_add(&out, value);
-        rest = str_sub(rest, (size_t)at + ref.len, rest.len);
+        rest = str_sub(rest, (size_t)i + name.len + 3, rest.len);
     }
     strbuf_add(&out, rest);
     str text = out.full ? STR_NONE : arena_try_dup(&l->scratch, strbuf_str(&out));
@@ -179,15 +178,15 @@ static const struct ynode *insert(struct loader *l, const struct ynode *n, str r
 static const struct ynode *apply_scalar(struct loader *l, const struct ynode *n, void *ud)
 {
     const struct lmacros *m = ud;
-    char buf[NAME_MAX_LEN + 8];
+    if (n->type != YN_STR || str_find(n->text, S("${")) < 0)
+        return n;
     for (size_t i = m->len; i-- > 0 && n->type == YN_STR && !l->full;) {
-        if (str_find(n->text, S("${")) < 0)
-            break;
-        str ref = reference(m->at[i].name, buf);
-        if (str_eq(n->text, ref))
+        str name = m->at[i].name;
+        ptrdiff_t at = find_ref(n->text, name);
+        if (at == 0 && n->text.len == name.len + 3)
             n = typed(l, n, m->at[i].value);
-        else if (str_find(n->text, ref) >= 0)
-            n = insert(l, n, ref, macro_text(l, m->at[i].value));
+        else if (at >= 0)
+            n = insert(l, n, (size_t)at, name, macro_text(l, m->at[i].value));
     }
     return n;
 }

@@ -130,13 +130,14 @@ static const struct ynode *merge(struct loader *l, struct side a, struct side b,
 
 struct parse_ud {
     struct loader *l;
-    str file;
+    const struct cfile *file;
 };
 
 static void on_error(void *ud, uint32_t line, uint32_t col, const char *text)
 {
     struct parse_ud *p = ud;
-    load_error_at(p->l, p->file, line, col, "failed to parse config %.*s: %s", STR_ARG(p->file), text);
+    load_error_at(p->l, p->file->name, line, load_column(p->file, line, col), "failed to parse config %.*s: %s",
+                  STR_ARG(p->file->name), text);
 }
 
 const struct ynode *merge_files(struct loader *l)
@@ -147,7 +148,7 @@ const struct ynode *merge_files(struct loader *l)
         const struct ynode *root = NULL;
         if (!env_text(l, i))
             continue;
-        struct parse_ud ud = { l, l->files[i].name };
+        struct parse_ud ud = { l, &l->files[i] };
         struct yaml_opts opts = { .file = (uint16_t)i, .on_error = on_error, .ud = &ud };
         if (yaml_tree_parse(&l->scratch, l->files[i].text, &opts, &root) != 0 || !root || !collection(root) ||
             root->n == 0)

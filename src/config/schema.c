@@ -161,7 +161,16 @@ static void warn_unknown(struct loader *l, enum schema_section sec, const struct
     SCHEMA_EACH(k, sec)
         if (n < ARRAY_LEN(known))
             known[n++] = str_c(k->key);
-    load_warn(l, p->key_node, CPATH(path, p->key), suggest(l, p->key, known, n, "`", "`"), "unknown key %.*s is ignored",
+    const char *hint = suggest(l, p->key, known, n, "`", "`");
+    SCHEMA_EACH(k, sec)
+    {
+        if (k->kind != SCHEMA_SUB)
+            continue;
+        SCHEMA_EACH(inner, k->sub)
+            if (same_word(p->key, str_c(inner->key)))
+                hint = load_text(l, "`%s` belongs into `%s`", inner->key, k->key).ptr;
+    }
+    load_warn(l, p->key_node, CPATH(path, p->key), hint, "unknown key %.*s is ignored",
               STR_ARG(load_quote(l, p->key)));
 }
 

@@ -61,6 +61,7 @@ struct http_req {
     void *ud;
     struct list spare;
     str trailers;
+    str peer; /* kept when the stream is handed over (upgrades) */
     bool reading, body_done, body_end_told, continue_due, is_head, ended;
     /* answer */
     bool begun, started, head_waits, finished, end_due, keep, no_body;

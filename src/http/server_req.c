@@ -18,7 +18,7 @@ const struct http_head *http_req_head(const struct http_req *r)
 
 str http_req_peer(const struct http_req *r)
 {
-    return io_stream_peer(r->c->io);
+    return r->peer.ptr ? r->peer : io_stream_peer(r->c->io);
 }
 
 struct arena *http_req_arena(struct http_req *r)
@@ -348,6 +348,7 @@ struct io_stream *http_req_upgrade(struct http_req *r, str *ret_early)
         return NULL;
     http_req_flush(r);
     r->finished = true;
+    r->peer = arena_try_dup(&r->arena, io_stream_peer(c->io));
     *ret_early = arena_try_dup(&r->arena, strbuf_str(&c->pending));
     strbuf_fini(&c->pending);
     c->state = CONN_UPGRADED;

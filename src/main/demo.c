@@ -19,7 +19,7 @@ void demo_config(struct strbuf *out, const char *program)
         strbuf_addf(out,
                     "  %s:\n"
                     "    cmd: \"'%s' demo-model --port ${PORT} --name ${MODEL_ID} --load-time %s --rate %s\"\n"
-                    "    description: %s\n"
+                    "    description: \"%s\"\n"
                     "    ttl: 300\n",
                     models[i].id, program, models[i].load_time, models[i].rate, models[i].about);
 }

@@ -13,6 +13,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 struct program {
@@ -121,6 +122,16 @@ static void on_ended(void *ud)
     signal(SIGTERM, SIG_IGN);
 }
 
+/* Each client and each upstream is a descriptor; the usual soft limit of 1024 is for programs that use select(). */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit lim;
+    if (getrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_cur < lim.rlim_max) {
+        lim.rlim_cur = lim.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &lim);
+    }
+}
+
 static int serve(const struct options *o, struct config *cfg, bool demo)
 {
     struct program p = { .loop = io_loop_new() };
@@ -136,6 +147,7 @@ static int serve(const struct options *o, struct config *cfg, bool demo)
     };
     struct error e = { 0 };
     int status = 1;
+    raise_descriptor_limit();
     p.srv = server_new(p.loop, &conf, &e);
     if (!p.srv) {
         fprintf(stderr, "luaswap: http server error: %s\n", e.msg);

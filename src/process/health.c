@@ -5,26 +5,28 @@
 #include "codec/url.h"
 #include "config/gourl.h"
 #include "http/client.h"
+#include "io/knock.h"
 #include "io/timer.h"
 
 #include <stdio.h>
 
 #define BODY_MAX (256u * 1024)
+#define KNOCK_MS 100
 #define TARGET_MAX (16u * 1024)
 
 struct health {
     struct io_loop *loop;
     struct http_pool *pool;
     struct http_x *x;
-    struct io_dial *peek;
     struct io_timer *next, *bound;
     void (*ok)(void *ud);
     void *ud;
     struct strbuf head;
-    msec began, deadline;
+    msec began, deadline, knocked;
     size_t body;
     unsigned probes;
     bool running, answered, foreign;
+    bool open; /* somebody listens: ask */
     int port;
     char host[256];
     char last[240];
@@ -32,15 +34,12 @@ struct health {
 
 msec health_gap(msec elapsed, bool answered)
 {
-    msec gap, least = 2, most;
-    if (answered) {
-        gap = elapsed / 200;
-        most = 250;
-    } else {
-        gap = elapsed / 100;
-        most = elapsed < 180000 ? 8 : 50;
-    }
-    return gap < least ? least : gap > most ? most : gap;
+    if (answered && elapsed >= 1000)
+        return elapsed / 100 < 250 ? elapsed / 100 : 250;
+    if (elapsed >= 180000)
+        return 50;
+    msec gap = elapsed / 200;
+    return gap < 2 ? 2 : gap > 5 ? 5 : gap;
 }
 
 /* ---- one probe ---- */
@@ -99,6 +98,7 @@ static void on_fail(void *ud, struct http_x *x, enum http_stage at, const struct
     struct health *h = ud;
     h->x = NULL;
     h->answered = at > HTTP_AT_DIAL;
+    h->open = h->answered;
     snprintf(h->last, sizeof h->last, "%s", e && e->code ? e->msg : "failed");
     io_timer_clear(h->bound);
     again(h);
@@ -116,16 +116,36 @@ static void on_bound(void *ud)
     again(h);
 }
 
+/* Mostly by a look; now and then by knocking, for what a look cannot see. */
+static bool somebody_listens(struct health *h)
+{
+    str host = str_c(h->host);
+    msec now = io_loop_now(h->loop);
+    enum io_knock k = io_listens(host, h->port);
+    if (k == IO_KNOCK_UNKNOWN || (k == IO_KNOCK_REFUSED && now - h->knocked >= KNOCK_MS)) {
+        h->knocked = now;
+        k = io_knock(host, h->port);
+    }
+    return k != IO_KNOCK_REFUSED;
+}
+
 static void probe(void *ud)
 {
     static const struct http_x_cb cb = {
         .head = on_head, .body = on_body, .end = on_end, .fail = on_fail,
     };
     struct health *h = ud;
+    h->probes++;
+    if (!h->open && !somebody_listens(h)) {
+        h->answered = false;
+        snprintf(h->last, sizeof h->last, "connection refused");
+        again(h);
+        return;
+    }
+    h->open = true;
     msec left = h->deadline - io_loop_now(h->loop);
     if (left < 1)
         left = 1; /* at least one probe is always made */
-    h->probes++;
     h->body = 0;
     h->answered = false;
     io_timer_set(h->bound, left < HEALTH_PROBE_MS ? left : HEALTH_PROBE_MS);
@@ -206,19 +226,11 @@ struct health *health_new(struct io_loop *l, str proxy, str endpoint, msec conne
     return h;
 }
 
-static void on_peeked(void *ud, struct io_stream *s, const struct error *e)
-{
-    struct health *h = ud;
-    h->peek = NULL;
-    h->foreign = s != NULL;
-    if (s)
-        io_stream_close(s);
-}
-
 void health_peek(struct health *h)
 {
-    /* on one machine the answer is there at once; longer than a start takes it may not last */
-    h->peek = io_dial(h->loop, str_c(h->host), h->port, HEALTH_FOREIGN_MS, -1, on_peeked, h);
+    str host = str_c(h->host);
+    enum io_knock k = io_listens(host, h->port);
+    h->foreign = (k == IO_KNOCK_UNKNOWN ? io_knock(host, h->port) : k) == IO_KNOCK_OPEN;
 }
 
 bool health_foreign(const struct health *h)
@@ -232,6 +244,7 @@ void health_start(struct health *h, msec deadline)
     h->running = true;
     h->began = io_loop_now(h->loop);
     h->deadline = deadline;
+    h->open = false;
     h->last[0] = '\0';
     /* The program cannot have bound its port yet; the loop turns once before the first try. */
     io_timer_set(h->next, 1);
@@ -241,9 +254,6 @@ void health_stop(struct health *h)
 {
     h->running = false;
     drop(h);
-    if (h->peek)
-        io_dial_cancel(h->peek);
-    h->peek = NULL;
     io_timer_clear(h->next);
     http_pool_flush(h->pool);
 }

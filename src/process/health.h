@@ -1,6 +1,6 @@
 /* health.h: asks a starting server whether it is ready, often at first and then more gently.
  *
- * What: GET of the check path on the proxy's address, directly (never through a proxy of the environment);
+ * What: while nobody listens, a look at the port (io/knock.h); then GET of the check path on the proxy's address, directly (never through a proxy of the environment);
  *       exactly 200 is ready. Each probe ends after min(what is left, 5 s). The gap between two probes depends
  *       on how long the start takes already and on what the last answer was (health_gap).
  * Not:  the deadline of the start, the life of the process (proc.c).
@@ -34,9 +34,9 @@ unsigned health_probes(const struct health *h);
 /* What the last probe said, for people: "connection refused", "status 503"; "" before the first. */
 const char *health_last(const struct health *h);
 
-/* How long to wait after a probe that came back `elapsed` after the start. Refused connections cost tens of
- * microseconds and nobody sees them: 2 ms at first, never more than 8 ms in the first minutes. A server
- * that answers "not yet" pays for each question: 0.5 % of the time it has taken so far, 2 to 250 ms. */
+/* How long to wait after a probe that came back `elapsed` after the start. To see that nobody listens yet
+ * costs some microseconds and disturbs nobody: 2 ms at first, 5 ms later on. A server that answers "not yet" pays for each
+ * question and may log it: as dense in the first second, then 1 % of the time it has taken so far. */
 msec health_gap(msec elapsed, bool answered);
 
 /* Appends host-relative target and host of the probe; for health_new and its specs. */

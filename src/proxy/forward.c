@@ -6,14 +6,22 @@
  */
 #include "base/check.h"
 #include "codec/http_write.h"
+#include "http/tunnel.h"
 #include "proxy/model.h"
 #include "proxy/server.h"
+#include "route/auth.h"
 #include "route/error_body.h"
 
 #define SPOOL_IN_MEMORY (256u * 1024)
 #define HEAD_MAX (128u * 1024)
 
 static void answer_whole(struct request *req);
+
+/* For people: what is on the other side. */
+static str upstream_name(const struct request *req)
+{
+    return req->peer ? req->peer->conf->id : req->model->name;
+}
 
 static bool others_wait(const struct request *req)
 {
@@ -101,7 +109,7 @@ static void on_x_head(void *ud, struct http_x *x, const struct http_head *h)
     struct error e = { 0 };
     if (http_forward_response(out, h, NULL, &e) < 0)
         log_warn("http", "request %llu: a header of " STR_FMT " was left out: %s", (unsigned long long)req->id,
-                 STR_ARG(req->model->name), e.msg);
+                 STR_ARG(upstream_name(req)), e.msg);
     bool none = h->body == HTTP_BODY_NONE;
     http_req_head_end(req->http, none ? HTTP_BODY_NONE : h->body == HTTP_BODY_LENGTH ? HTTP_BODY_LENGTH : HTTP_BODY_CHUNKED,
                       h->length);
@@ -189,7 +197,7 @@ static void on_x_end(void *ud, struct http_x *x, str trailers)
 static void cut(struct request *req, const struct error *e)
 {
     log_warn("http", "request %llu: " STR_FMT " broke off after %llu bytes: %s", (unsigned long long)req->id,
-             STR_ARG(req->model->name), (unsigned long long)http_req_sent(req->http), e->msg);
+             STR_ARG(upstream_name(req)), (unsigned long long)http_req_sent(req->http), e->msg);
     req_release_slot(req);
     if (req->is_sse && spool_left(&req->out) == 0) {
         struct strbuf ev = STRBUF(4096);
@@ -217,21 +225,52 @@ static void on_x_fail(void *ud, struct http_x *x, enum http_stage at, const stru
     }
     /* No byte of an answer came: a process that is gone is started again, once, and asked again. One that is
      * there and merely slow (response header time-out) is not. */
-    if (!req->retried && e->code != ERR_TIMEOUT && (at == HTTP_AT_DIAL || at == HTTP_AT_SEND)) {
+    if (req->ticket && !req->retried && e->code != ERR_TIMEOUT && (at == HTTP_AT_DIAL || at == HTTP_AT_SEND)) {
         req->retried = true;
         req->granted = false;
         req_to(req, REQ_QUEUED);
         log_warn("http", "request %llu: " STR_FMT " is gone (%s); starting it again", (unsigned long long)req->id,
-                 STR_ARG(req->model->name), e->msg);
+                 STR_ARG(upstream_name(req)), e->msg);
         struct sched_event ev = { .kind = SCHED_RETRY, .ticket = req->ticket, .model = req->model->id };
         dispatch_post(&req->srv->dispatch, &ev);
         return;
     }
-    log_warn("http", "request %llu: " STR_FMT ": %s", (unsigned long long)req->id, STR_ARG(req->model->name), e->msg);
+    log_warn("http", "request %llu: " STR_FMT ": %s", (unsigned long long)req->id, STR_ARG(upstream_name(req)), e->msg);
     struct strbuf m = STRBUF(512);
-    strbuf_addf(&m, "upstream of " STR_FMT ": %s", STR_ARG(req->model->name), e->msg);
+    strbuf_addf(&m, req->peer ? "peer proxy error: " STR_FMT ": %s" : "upstream of " STR_FMT ": %s",
+                STR_ARG(upstream_name(req)), e->msg);
     req_fail(req, 502, NULL, strbuf_str(&m));
     strbuf_fini(&m);
+}
+
+static void on_tunnel_done(void *ud, const struct http_tunnel_stats *st)
+{
+    struct request *req = ud;
+    (void)st;
+    req->tunnel = NULL;
+    req_release_slot(req);
+    req_to(req, REQ_FLUSH);
+    http_req_upgraded_end(req->http);
+}
+
+/* 101: what follows is not HTTP any more; bytes go both ways until both sides are done. */
+static void on_x_upgraded(void *ud, struct http_x *x, const struct http_head *h, struct io_stream *up, str early)
+{
+    struct request *req = ud;
+    (void)x;
+    req->x = NULL;
+    req_to(req, REQ_STREAM);
+    struct http_forward opt = { .upgrade = true };
+    struct strbuf *out = http_req_head_begin(req->http, 101, h->reason);
+    (void)!http_forward_response(out, h, &opt, NULL);
+    http_req_head_end(req->http, HTTP_BODY_NONE, 0);
+    str client_early;
+    struct io_stream *down = http_req_upgrade(req->http, &client_early);
+    if (!down) { /* it left in this very moment; `end` follows */
+        io_stream_close(up);
+        return;
+    }
+    req->tunnel = http_tunnel_start(down, client_early, up, early, on_tunnel_done, req);
 }
 
 static const struct http_x_cb x_cb = {
@@ -241,37 +280,84 @@ static const struct http_x_cb x_cb = {
     .end = on_x_end,
     .fail = on_x_fail,
 };
+static const struct http_x_cb x_cb_upgrade = {
+    .head = on_x_head,
+    .interim = on_x_interim,
+    .body = on_x_body,
+    .end = on_x_end,
+    .fail = on_x_fail,
+    .upgraded = on_x_upgraded,
+};
+
+/* A local model sees the client's Host and an X-Forwarded-For; it sees our keys too unless that is switched off. */
+static void to_model(struct request *req, struct http_forward *opt)
+{
+    static const str auth[] = { S("Authorization"), S("X-Api-Key") };
+    const struct gourl *url = &req->model->conf->proxy_url;
+    opt->base_path = url->path;
+    opt->base_query = url->query;
+    opt->peer = http_req_peer(req->http);
+    opt->remove = auth;
+    opt->n_remove = req->cfg->forward_auth ? 0 : ARRAY_LEN(auth);
+}
+
+/* A peer sees its own Host and nothing of the client's address; a key of ours never leaves the machine. */
+static void to_peer(struct request *req, struct http_forward *opt)
+{
+    struct arena *a = http_req_arena(req->http);
+    const struct http_head *in = http_req_head(req->http);
+    const struct config_peer *c = req->peer->conf;
+    str *remove = ARENA_NEWN(a, 2, str);
+    opt->base_path = c->proxy_url.path;
+    opt->base_query = c->proxy_url.query;
+    opt->host = strbuf_str(&req->peer->host);
+    opt->drop_forwarded = true;
+    opt->remove = remove;
+    if (c->api_key.len) {
+        struct http_header *set = ARENA_NEWN(a, 2, struct http_header);
+        set[0] = (struct http_header){ S("Authorization"), arena_printf(a, "Bearer " STR_FMT, STR_ARG(c->api_key)),
+                                       HDR_AUTHORIZATION };
+        set[1] = (struct http_header){ S("X-Api-Key"), c->api_key, HDR_X_API_KEY };
+        opt->set = set;
+        opt->n_set = 2;
+        return;
+    }
+    const struct config *cfg = req->cfg;
+    if (auth_holds_key(cfg->api_keys, cfg->n_api_keys, http_value(in, HDR_AUTHORIZATION)))
+        remove[opt->n_remove++] = S("Authorization");
+    if (auth_is_key(cfg->api_keys, cfg->n_api_keys, http_value(in, HDR_X_API_KEY)))
+        remove[opt->n_remove++] = S("X-Api-Key");
+}
 
 void forward_start(struct request *req)
 {
-    struct model *m = req->model;
     const struct http_head *in = http_req_head(req->http);
     if (req->loading)
         loading_granted(req);
     strbuf_fini(&req->head); /* of a first attempt */
     strbuf_init(&req->head, HEAD_MAX);
-    bool sent_body = in->body != HTTP_BODY_NONE;
-    static const str auth[] = { S("Authorization"), S("X-Api-Key") };
     struct http_forward opt = {
-        .base_path = m->conf->proxy_url.path,
-        .base_query = m->conf->proxy_url.query,
-        .path = req->upstream_path,
-        .query = in->query,
+        .path = req->upstream_path.len ? req->upstream_path : in->path,
+        .query = req->upstream_query.len ? req->upstream_query : in->query,
         .has_query = in->has_query,
-        .peer = http_req_peer(req->http),
-        .body = sent_body ? HTTP_BODY_LENGTH : HTTP_BODY_NONE,
+        .body = in->body != HTTP_BODY_NONE ? HTTP_BODY_LENGTH : HTTP_BODY_NONE,
         .length = req->parts_len,
         .drop_encoding = req->loading != NULL,
-        .remove = auth,
-        .n_remove = req->cfg->forward_auth ? 0 : ARRAY_LEN(auth),
+        .upgrade = req->upgrade,
     };
+    if (req->peer)
+        to_peer(req, &opt);
+    else
+        to_model(req, &opt);
     struct error e = { 0 };
     if (http_forward_request(&req->head, in, &opt, &e) < 0) {
         req_fail(req, 400, NULL, str_c(e.msg));
         return;
     }
     bool is_head = str_eq(in->method, S("HEAD"));
-    req->x = http_x_start(m->pool, strbuf_str(&req->head), req->parts, req->n_parts, is_head, &x_cb, req);
+    struct http_pool *pool = req->peer ? req->peer->pool : req->model->pool;
+    req->x = http_x_start(pool, strbuf_str(&req->head), req->parts, req->n_parts, is_head,
+                          req->upgrade ? &x_cb_upgrade : &x_cb, req);
 }
 
 void forward_cancel(struct request *req)

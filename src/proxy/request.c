@@ -2,6 +2,7 @@
 #include "proxy/request.h"
 
 #include "base/check.h"
+#include "http/tunnel.h"
 #include "proxy/model.h"
 #include "proxy/server.h"
 #include "codec/http_write.h"
@@ -177,6 +178,16 @@ void req_schedule(struct request *req)
     dispatch_post(d, &ev);
 }
 
+void req_forward_now(struct request *req)
+{
+    if (req->srv->phase != SERVER_RUNNING) {
+        req_fail_err(req, ERR_SHUTDOWN, STR_NONE);
+        return;
+    }
+    req_to(req, REQ_SEND);
+    forward_start(req);
+}
+
 void req_release_slot(struct request *req)
 {
     if (!req->ticket)
@@ -229,6 +240,10 @@ void req_abort_serve(struct request *req, const char *text)
 {
     log_warn("sched", "request %llu on " STR_FMT " is cut: %s", (unsigned long long)req->id,
              STR_ARG(req->model ? req->model->name : STR_NONE), text);
+    if (req->tunnel) { /* its end follows */
+        http_tunnel_close(req->tunnel);
+        return;
+    }
     if (!http_req_started(req->http)) {
         forward_cancel(req);
         req_fail(req, 503, NULL, str_c(text));
@@ -324,6 +339,10 @@ static void on_end(struct http_req *http, enum http_end why)
     srv->n_in_state[req->state]--;
     req->state = REQ_END;
     req->magic = 0;
+    if (req->peers) {
+        resolve_release(&req->target);
+        peers_unref(req->peers);
+    }
     config_unref(req->cfg);
     server_request_ended(srv);
 }

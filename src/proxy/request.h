@@ -13,7 +13,9 @@
 #include "http/client.h"
 #include "http/server.h"
 #include "io/timer.h"
+#include "proxy/peer.h"
 #include "proxy/spool.h"
+#include "route/resolve.h"
 #include "sched/sched.h"
 
 struct server;
@@ -40,11 +42,17 @@ struct request {
     void (*body_done)(struct request *req);
 
     /* routing, filled by the API layer before req_schedule */
-    struct model *model;
+    struct model *model;     /* local target, else NULL */
+    const struct peer *peer; /* peer target, else NULL */
+    struct peers *peers;     /* keeps it, and the selector's reservation, alive */
+    struct resolve_target target;
     str asked;         /* name the client sent */
-    str upstream_path; /* escaped path sent on; empty: the client's. The query is always the client's */
+    str upstream_path; /* escaped path sent on; empty: the client's. */
+    str upstream_query; /* replaces the client's query, with a `model` renamed in it; empty: the client's */
     bool streaming;    /* the client asked for a stream */
     bool may_show_loading;
+    bool upgrade; /* asks for another protocol (websocket) */
+    bool unscheduled; /* an ignored websocket: served by a ready model without a slot */
     const str *parts; /* the body to send: slices of the spool and of the arena */
     size_t n_parts;
     uint64_t parts_len;
@@ -58,6 +66,7 @@ struct request {
     /* forwarding */
     struct strbuf head; /* request head, kept until the exchange ends */
     struct http_x *x;
+    struct http_tunnel *tunnel;
     struct spool out; /* the part of the answer that its reader has not taken */
     bool paused, spooling, upstream_done, is_sse, cut;
     bool upstream_refused; /* inside a loading stream: what came is not a stream */
@@ -87,6 +96,8 @@ void req_fail(struct request *req, int status, const char *code, str message);
 void req_fail_err(struct request *req, int code, str message);
 /* Hands the request to the scheduler: model, parts and flags are set. */
 void req_schedule(struct request *req);
+/* To a peer, or to a ready model past its scheduler: peer or model and parts are set. */
+void req_forward_now(struct request *req);
 /* A long answer of our own begins (state REPLY). */
 void req_local(struct request *req, void *local, void (*on_end)(struct request *req), void (*on_drained)(struct request *req));
 

@@ -2,6 +2,7 @@
 #include "proxy/server.h"
 
 #include "base/check.h"
+#include "http/tunnel.h"
 #include "io/sink.h"
 #include "proxy/model.h"
 #include "proxy/sched_conf.h"
@@ -81,6 +82,8 @@ struct server *server_new(struct io_loop *loop, const struct server_conf *conf, 
         srv->slot_of[i] = (model_id)i;
         srv->models[i] = model_new(srv, (model_id)i, cfg, i);
     }
+    srv->peers = peers_new(loop, cfg);
+    srv->profile = CONFIG_NONE;
     srv->http = new_http(srv);
     rc = http_server_listen(srv->http, str_c(conf->listen), e);
     if (rc < 0)
@@ -149,6 +152,10 @@ static void cut_requests(struct server *srv)
     for (size_t i = 0; i < REQ_STATE_COUNT; i++) {
         LIST_FOREACH(it, &srv->by_state[i]) {
             struct request *req = LIST_ENTRY(it, struct request, node);
+            if (req->tunnel) { /* its end comes when both sides are closed */
+                http_tunnel_close(req->tunnel);
+                continue;
+            }
             forward_cancel(req);
             http_req_abort(req->http);
         }
@@ -184,6 +191,8 @@ static void ended(struct server *srv)
         io_timer_clear(srv->phase_timer);
     for (size_t i = 0; i < srv->n_models; i++)
         model_close(srv->models[i]);
+    peers_unref(srv->peers); /* idle connections to them would keep the loop alive */
+    srv->peers = NULL;
     if (srv->http)
         http_server_close(srv->http, on_http_closed, srv);
     else
@@ -220,6 +229,11 @@ void server_stop(struct server *srv, bool now)
         struct request *req = LIST_ENTRY(it, struct request, node);
         if (req->endless)
             http_req_finish(req->http);
+    }
+    LIST_FOREACH(it, &srv->by_state[REQ_STREAM]) { /* nobody waits for a websocket to end by itself */
+        struct request *req = LIST_ENTRY(it, struct request, node);
+        if (req->tunnel)
+            http_tunnel_close(req->tunnel);
     }
     if (open_requests(srv) == 0)
         stop_models(srv);

@@ -45,6 +45,8 @@ struct server {
     struct model **models; /* index = model_id */
     size_t n_models;
     model_id *slot_of; /* config index -> model_id */
+    struct peers *peers;
+    size_t profile; /* active one (index in cfg), or CONFIG_NONE */
     struct list by_state[REQ_STATE_COUNT];
     size_t n_in_state[REQ_STATE_COUNT];
     struct list throttled; /* requests whose client reads too slowly while the upstream waits */

@@ -345,7 +345,7 @@ void trace_ring_event(struct sched_ring *r, const struct sched_event *ev)
     rec->is_event = true;
     rec->flag = ev->kind == SCHED_ARRIVE ? ev->want_positions : ev->kind == SCHED_UNLOAD ? !ev->models : ev->evict;
     rec->kind = (unsigned char)ev->kind;
-    rec->model = ev->kind == SCHED_UNLOAD && ev->n_models > 0 ? ev->models[0] : ev->model;
+    rec->model = ev->kind == SCHED_UNLOAD && ev->models && ev->n_models > 0 ? ev->models[0] : ev->model;
     rec->a = ev->kind == SCHED_UNLOAD ? ev->op : ev->ticket;
     rec->b = ev->kind == SCHED_UNLOAD ? ev->n_models : ev->swap;
     rec->now = ev->now;

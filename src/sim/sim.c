@@ -28,6 +28,7 @@ struct truth {
     uint64_t commit; /* when its load was decided, in order of decisions */
     size_t reserved; /* requests for it that the scheduler must count */
     bool dying_stuck;
+    bool may_cut; /* an unload or a shutdown takes it from under its requests */
 };
 
 enum fate { F_NEW, F_OUTSIDE, F_WAITING, F_ACTIVE, F_ENDED };
@@ -349,6 +350,8 @@ static void watch_grant(struct sim *m, ticket_id id, model_id model)
     struct person *p = person(m, id);
     if (!p->admitted || p->fate != F_WAITING)
         broken(m, "GRANT of ticket #, which does not wait (#)", id, p->fate);
+    if (m->procs[model].state == MODEL_STARTING || m->procs[model].state == MODEL_STOPPING)
+        broken(m, "GRANT of ticket # for a process in state #", id, m->procs[model].state);
     if (p->r.model != model)
         broken(m, "GRANT of ticket # for model #, which it did not ask for", id, model);
     if (!serial(m))
@@ -430,7 +433,7 @@ static void process_gone(struct sim *m, model_id model)
     struct truth *t = &m->procs[model];
     t->state = MODEL_STOPPED;
     t->life++;
-    t->dying_stuck = false;
+    t->dying_stuck = t->may_cut = false;
     end_grants(m, model);
 }
 
@@ -454,9 +457,20 @@ static void do_start(struct sim *m, const struct sched_action *a)
         plan_life(m, m->now + t->p.start_ms, W_READY, a->model);
 }
 
+/* Nobody but an unload stops a process that serves; a request whose client left or that was cut may be forgotten. */
+static void watch_stop(struct sim *m, model_id model)
+{
+    if (m->procs[model].state != MODEL_READY || m->procs[model].may_cut || m->drained)
+        return;
+    for (size_t i = 0; i < m->active; i++)
+        if (m->people[m->active_ids[i]].r.model == model)
+            broken(m, "STOP of model # under ticket #", model, m->active_ids[i]);
+}
+
 static void do_stop(struct sim *m, const struct sched_action *a)
 {
     struct truth *t = &m->procs[a->model];
+    watch_stop(m, a->model);
     m->st.stops++;
     t->stop_op = a->swap;
     if (t->state == MODEL_STOPPED) {
@@ -676,6 +690,11 @@ static void happen_unload(struct sim *m, struct item *it)
     uint64_t op = 1000 + m->n_unloads;
     m->unloads[m->n_unloads++] = (struct pending_unload){ op, true };
     m->st.unloads++;
+    for (size_t i = 0; i < m->n_procs; i++)
+        m->procs[i].may_cut = m->procs[i].may_cut || (it->all && m->procs[i].state != MODEL_STOPPED);
+    for (size_t i = 0; i < it->n_models; i++)
+        if (it->models[i] < m->n_procs && m->procs[it->models[i]].state != MODEL_STOPPED)
+            m->procs[it->models[i]].may_cut = true;
     post(m, (struct sched_event){ .kind = SCHED_UNLOAD, .op = op, .model = MODEL_NONE,
                                   .models = it->all ? NULL : it->models, .n_models = it->n_models });
     free(it->models);

@@ -120,8 +120,8 @@ models:
     }, lines(r))
     local hints = {}
     for i, e in ipairs(r.issues) do hints[i] = e.hint end
-    assert.same({ 'did you mean `healthCheckTimeout`?', '', 'did you mean `concurrencyLimit`?', '',
-      'did you mean `checkEndpoint`?', 'did you mean `connect`?' }, hints)
+    assert.same({ 'did you mean `healthCheckTimeout`?', '', 'did you mean `concurrencyLimit`?',
+      '`ignoreWebsockets` belongs into `compat`', 'did you mean `checkEndpoint`?', 'did you mean `connect`?' }, hints)
   end)
 
   it('count columns as the file has them, before variables are put in', function()
@@ -132,6 +132,12 @@ models:
     has(r, '1:47 error [models.m.ttl]')
     r = load('models: {m: {cmd: "ü ${env.LONG}${env.LONG} ${PORT}", ttl: never, name: "${env.LONG}"}}\n', env)
     has(r, '1:60 error [models.m.ttl]')
+  end)
+
+  it('find a missing variable behind one that is set, also when only the values make it YAML', function()
+    has(load('a: "${env.LONG}"; b: 1\n', { LONG = 'long long' }), '1:16 error')
+    has(load('# x\na: [${env.L}, ${env.GONE}]\n', { L = 'long long long' }),
+      '2:15 error [] config c.yaml: environment')
   end)
 
   it('keep the place of a value through macros', function()
@@ -225,7 +231,8 @@ describe('what a reload changes', function()
 
   local function keys(a, b)
     local out = {}
-    for _, d in ipairs((select(2, config.diff(a, b)))) do out[#out + 1] = d.path .. (d.live and '' or ' (restart)') end
+    for _, d in ipairs((select(2, config.diff(a, b)))) do out[#out + 1] = d.path ..
+      (d.live and '' or ' (restart)') end
     return out
   end
 
@@ -243,7 +250,8 @@ describe('what a reload changes', function()
     for _, s in ipairs(soft) do
       assert.equal('soft ' .. s:match '^%w+', models(base, (base:gsub('{PORT}"}', '{PORT}", ' .. s .. '}', 1))).a)
     end
-    local hard = { 'env: [A=1]', 'proxy: "http://x:1"', 'checkEndpoint: none', 'cmdStop: s', 'healthCheckTimeout: 99' }
+    local hard = { 'env: [A=1]', 'proxy: "http://x:1"', 'checkEndpoint: none', 'cmdStop: s',
+      'healthCheckTimeout: 99' }
     for _, s in ipairs(hard) do
       assert.equal('hard ' .. s:match '^%w+', models(base, (base:gsub('{PORT}"}', '{PORT}", ' .. s .. '}', 1))).a)
     end

@@ -16,7 +16,7 @@ end
 -- ---- configuration of a vector ----
 
 local function conf_of(v, kind)
-  local conf = { kind = kind, models = {} }
+  local conf = { kind = kind, models = {}, matrix = v.matrix }
   if kind == 'serial' then
     for _, id in ipairs(v.models) do conf.models[#conf.models + 1] = { id = id } end
     return conf
@@ -148,7 +148,12 @@ function player:swap_done(ev)
     self:post { kind = ev.error and 'MODEL_FAILED' or 'MODEL_UP', model = ev.model, swap = 0, text = ev.error }
     return
   end
-  for _, id in ipairs(sw.evict) do self:down(id) end
+  -- A target that was up all along is handed over with the end of its last victim.
+  local function open() return self:swap_of(ev.model) and self:swap_of(ev.model).id == sw.id end
+  for _, id in ipairs(sw.evict) do
+    if open() then self:down(id) end
+  end
+  if not open() then return end
   if self.s:state(ev.model) == 'stopping' then self:down(ev.model) end
   if self.s:state(ev.model) == 'starting' then
     self:post { kind = ev.error and 'MODEL_FAILED' or 'MODEL_UP', model = ev.model, swap = self.s:order(ev.model),
