@@ -17,6 +17,25 @@ describe('the end', function()
     srv:stop()
   end)
 
+  it('is clean when the signal comes as soon as it listens, and twice in a row', function()
+    for _ = 1, 10 do
+      local srv = start()
+      srv.proc:kill 'TERM'
+      assert.equal(0, srv.proc:wait(10))
+      srv:stop()
+    end
+  end)
+
+  it('is exit 1 when the address is taken', function()
+    local srv = start()
+    local other = server.start { no_listen = true, no_wait = true, config = server.config('', { { 'a', '' } }),
+      args = { '-listen', '127.0.0.1:' .. srv.port } }
+    assert.equal(1, other.proc:wait(10))
+    assert.is_truthy(other:log():find '127.0.0.1:%d+')
+    other:check_log()
+    other:destroy()
+  end)
+
   it('waits for a running answer and refuses what waits with 503 (A111)', function()
     local srv = start()
     assert.equal(200, srv:chat('a').status)

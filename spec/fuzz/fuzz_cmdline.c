@@ -1,7 +1,7 @@
 /* fuzz_cmdline.c: macros, command lines, URLs, patterns and durations from any bytes.
  *
- * The input's lines up to an empty one are macros ("name value"); what follows is the text that they go into, which
- * is then split as a command.
+ * The input's lines up to an empty one are macros ("name value"); what follows is the text that
+ * they go into, which is then split as a command.
  */
 #include "config/cmdline.h"
 #include "config/duration.h"
@@ -44,7 +44,8 @@ static void split(struct arena *a, str cmd)
     size_t n = 0, bare_n = 0, bytes = 0;
     struct error e;
     str bare = cmdline_strip_comments(a, cmd);
-    int r = cmdline_split(a, cmd, &argv, &n, &e), bare_r = cmdline_split(a, bare, &bare_argv, &bare_n, &e);
+    int r = cmdline_split(a, cmd, &argv, &n, &e),
+        bare_r = cmdline_split(a, bare, &bare_argv, &bare_n, &e);
     if (str_chr(cmd, '\0') >= 0)
         return;
     /* a command without its comment lines is the same command */
@@ -69,7 +70,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct gourl u;
     struct error e;
     if (gourl_parse(text, &u, &e) == 0)
-        ASSERT(u.host.len + u.path.len + u.port.len + u.query.len <= text.len && u.port_num <= 65535);
+        ASSERT(u.host.len + u.path.len + u.port.len + u.query.len <= text.len &&
+               u.port_num <= 65535);
     if (text.len < 100000)
         (void)!re2_check(text, &e);
     int64_t ns, back;

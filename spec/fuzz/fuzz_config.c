@@ -1,5 +1,5 @@
-/* fuzz_config.c: any bytes as a configuration: no crash; what loads keeps its promises, can be shown, and does not
- * differ from itself.
+/* fuzz_config.c: any bytes as a configuration: no crash; what loads keeps its promises, can be
+ * shown, and does not differ from itself.
  */
 #include "config/config.h"
 
@@ -73,7 +73,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int r = config_load_text(str_n((const char *)data, size), S("fuzz.yaml"), &src, &c, &report);
     ASSERT((r == 0) == (report.errors == 0));
     config_report_print(&report, &out);
-    ASSERT(utf8_valid(strbuf_str(&out)) || !utf8_valid(str_n((const char *)data, size)) || out.full);
+    ASSERT(utf8_valid(strbuf_str(&out)) || !utf8_valid(str_n((const char *)data, size)) ||
+           out.full);
     if (r == 0) {
         struct arena a;
         struct config_diff d;

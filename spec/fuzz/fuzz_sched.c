@@ -45,7 +45,11 @@ static void expect(struct fuzz *f, bool ok, const char *what)
 
 static void perform(struct fuzz *f, const struct sched_action *a)
 {
-    size_t t = a->ticket >= TICKET_BASE && a->ticket < TICKETS ? (size_t)a->ticket : 0;
+    size_t t = (size_t)a->ticket;
+    if (a->ticket >= TICKETS) {
+        expect(f, a->kind == SCHED_REJECT, "noise was let in");
+        return;
+    }
     switch (a->kind) {
     case SCHED_ADMIT:
         expect(f, f->ticket[t] == T_FRESH, "admitted twice");
@@ -136,6 +140,10 @@ static void result(struct fuzz *f, model_id m, enum sched_ev_kind kind)
         ev.text = S("no");
         break;
     case SCHED_MODEL_STUCK:
+        if (f->truth[m] == MODEL_STARTING) { /* it failed, and something of it does not die */
+            f->truth[m] = MODEL_STOPPING;
+            f->stop_op[m] = 0;
+        }
         if (f->truth[m] != MODEL_STOPPING)
             return;
         ev.swap = f->stop_op[m];

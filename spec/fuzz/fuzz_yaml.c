@@ -1,4 +1,5 @@
-/* fuzz_yaml.c: any bytes as YAML: no crash, errors have a place, the tree is whole, and its JSON is YAML again. */
+/* fuzz_yaml.c: any bytes as YAML: no crash, errors have a place, the tree is whole, and its JSON is
+ * YAML again. */
 #include "codec/yaml.h"
 
 #include "base/check.h"
@@ -52,7 +53,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 ASSERT(ynode_json(again, &twice));
                 struct strbuf third = STRBUF((size_t)4 << 20);
                 const struct ynode *last = NULL;
-                ASSERT(yaml_tree_parse(&a, strbuf_str(&twice), &opts, &last) == 0 && ynode_json(last, &third));
+                ASSERT(yaml_tree_parse(&a, strbuf_str(&twice), &opts, &last) == 0 &&
+                       ynode_json(last, &third));
                 ASSERT(str_eq(strbuf_str(&twice), strbuf_str(&third)));
                 strbuf_fini(&third);
             }

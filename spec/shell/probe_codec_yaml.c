@@ -1,5 +1,5 @@
-/* probe_codec_yaml.c: spec.yaml: parse(text) -> JSON text, or nil and a list of { line, col, text }; float(n) -> its
- * text and its JSON; resolve(text) -> type name and text of a plain scalar.
+/* probe_codec_yaml.c: spec.yaml: parse(text) -> JSON text, or nil and a list of { line, col, text
+ * }; float(n) -> its text and its JSON; resolve(text) -> type name and text of a plain scalar.
  */
 #include "spec.h"
 

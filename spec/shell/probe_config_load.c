@@ -1,11 +1,12 @@
-/* probe_config_load.c: spec.config: loads configurations from texts and files and shows what came of it.
+/* probe_config_load.c: spec.config: loads configurations from texts and files and shows what came
+ * of it.
  *
  *   load{ text=, name=, env= }            one text             -> result
  *   load{ file=, dir=, cwd=, env= }       files                -> result
  *   diff(text_a, text_b)                  -> list of {id, change, key}, list of {path, live}
- *   result: { ok, json (secrets shown), dump (as --dump-config), issues = { {error, file, line, col, key, text,
- *             hint} }, printed, macros = {{name, json}}, model_macros = {id = {{name, json}}}, sets = {{name, text}},
- *             scheduler_given, find = function(name) }
+ *   result: { ok, json (secrets shown), dump (as --dump-config), issues = { {error, file, line,
+ *             col, key, text, hint} }, printed, macros = {{name, json}}, model_macros = {id =
+ *             {{name, json}}}, sets = {{name, text}}, scheduler_given, find = function(name) }
  */
 #include "spec.h"
 
@@ -179,7 +180,8 @@ static int l_load(lua_State *L)
     size_t len = 0;
     lua_getfield(L, 1, "text"); /* index 3 */
     const char *text = lua_tolstring(L, 3, &len);
-    int r = text ? config_load_text(str_n(text, len), str_c(name ? name : "config.yaml"), &src, &c, &report)
+    int r = text ? config_load_text(str_n(text, len), str_c(name ? name : "config.yaml"), &src, &c,
+                                    &report)
                  : config_load(&src, &c, &report);
     if (cwd && chdir(old) != 0)
         return luaL_error(L, "cannot change back to %s", old);
@@ -352,8 +354,13 @@ static int l_generated(lua_State *L)
 static int open_config(lua_State *L)
 {
     static const luaL_Reg funcs[] = {
-        { "load", l_load },         { "diff", l_diff }, { "split", l_split },       { "url", l_url },
-        { "re2", l_re2 },           { "duration", l_duration }, { "strip_comments", l_strip_comments },
+        { "load", l_load },
+        { "diff", l_diff },
+        { "split", l_split },
+        { "url", l_url },
+        { "re2", l_re2 },
+        { "duration", l_duration },
+        { "strip_comments", l_strip_comments },
         { NULL, NULL },
     };
     luaL_newlib(L, funcs);

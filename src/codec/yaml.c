@@ -66,7 +66,8 @@ static void say_parser(struct reader *r)
         return;
     }
     if (p->context)
-        snprintf(msg, sizeof msg, "%s %s at line %zu", problem, p->context, p->context_mark.line + 1);
+        snprintf(msg, sizeof msg, "%s %s at line %zu", problem, p->context,
+                 p->context_mark.line + 1);
     else
         snprintf(msg, sizeof msg, "%s", problem);
     say(r, (uint32_t)m->line + 1, (uint32_t)m->column + 1, msg);
@@ -138,7 +139,8 @@ static const struct ynode *parse_scalar(struct reader *r, const yaml_event_t *ev
     struct ynode *n = new_node(r, &ev->start_mark);
     if (!n)
         return NULL;
-    n->text = arena_try_dup(r->a, str_n((const char *)ev->data.scalar.value, ev->data.scalar.length));
+    n->text =
+        arena_try_dup(r->a, str_n((const char *)ev->data.scalar.value, ev->data.scalar.length));
     if (!n->text.ptr) {
         no_room(r, n->line, n->col);
         return NULL;
@@ -233,7 +235,8 @@ static const struct ynode *parse_seq(struct reader *r, const yaml_event_t *start
 
 static bool is_merge(const struct ynode *key)
 {
-    return key->type == YN_STR && key->style == YS_PLAIN && !key->tagged && str_eq(key->text, S("<<"));
+    return key->type == YN_STR && key->style == YS_PLAIN && !key->tagged &&
+           str_eq(key->text, S("<<"));
 }
 
 /* The pairs [base, top) of the stack by key; the table is used from 12 pairs on. */
@@ -414,7 +417,8 @@ static void check_aliasing(struct reader *r, const struct ynode *root, uint64_t 
         say(r, root->line, root->col, "document contains excessive aliasing");
 }
 
-/* What follows the first document may be another one, but not loose text, which would be lost silently. */
+/* What follows the first document may be another one, but not loose text, which would be lost
+ * silently. */
 static void check_rest(struct reader *r, bool explicit_end)
 {
     yaml_event_t ev;
@@ -425,7 +429,8 @@ static void check_rest(struct reader *r, bool explicit_end)
     else if (r->parser.error == YAML_PARSER_ERROR && r->parser.problem &&
              strcmp(r->parser.problem, "did not find expected <document start>") == 0)
         say(r, (uint32_t)r->parser.problem_mark.line + 1,
-            (uint32_t)r->parser.problem_mark.column + 1, "unexpected text after the end of the document");
+            (uint32_t)r->parser.problem_mark.column + 1,
+            "unexpected text after the end of the document");
 }
 
 static const struct ynode *parse_document(struct reader *r)
@@ -473,7 +478,8 @@ int yaml_tree_parse(struct arena *a, str text, const struct yaml_opts *opts,
         return ERR_LIMIT;
     }
     map_init(&r.anchors);
-    yaml_parser_set_input_string(&r.parser, (const unsigned char *)(text.ptr ? text.ptr : ""), text.len);
+    yaml_parser_set_input_string(&r.parser, (const unsigned char *)(text.ptr ? text.ptr : ""),
+                                 text.len);
     const struct ynode *root = parse_document(&r);
     yaml_parser_delete(&r.parser);
     map_fini(&r.anchors);
@@ -505,9 +511,9 @@ const struct ynode *ynode_get(const struct ynode *map, str key)
 const char *ynode_type_name(enum ynode_type t)
 {
     static const char *const names[] = {
-        [YN_NULL] = "null",   [YN_BOOL] = "a boolean", [YN_INT] = "a number", [YN_UINT] = "a number",
-        [YN_FLOAT] = "a number", [YN_STR] = "text",    [YN_TIME] = "a date",  [YN_SEQ] = "a list",
-        [YN_MAP] = "a mapping",
+        [YN_NULL] = "null",     [YN_BOOL] = "a boolean", [YN_INT] = "a number",
+        [YN_UINT] = "a number", [YN_FLOAT] = "a number", [YN_STR] = "text",
+        [YN_TIME] = "a date",   [YN_SEQ] = "a list",     [YN_MAP] = "a mapping",
     };
     return names[t];
 }

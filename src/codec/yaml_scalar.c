@@ -1,7 +1,7 @@
 /* yaml_scalar.c: the type and the text of YAML scalars, see yaml.h and config.md 10.3.
  *
- * The rules are those of the reference's YAML library: YAML 1.2 core words, 1.1 octals and underscores,
- * dates, and no base 60.
+ * The rules are those of the reference's YAML library: YAML 1.2 core words, 1.1 octals and
+ * underscores, dates, and no base 60.
  */
 #include "codec/yaml_scalar.h"
 
@@ -26,10 +26,11 @@ static bool in_words(str s, const char *const *words, size_t n)
 
 static bool resolve_word(struct ynode *n)
 {
-    static const char *const yes[] = { "true", "True", "TRUE" }, *const no[] = { "false", "False", "FALSE" },
+    static const char *const yes[] = { "true", "True", "TRUE" },
+                             *const no[] = { "false", "False", "FALSE" },
                              *const null[] = { "", "~", "null", "Null", "NULL" },
                              *const nan[] = { ".nan", ".NaN", ".NAN" },
-                             *const inf[] = { ".inf",  ".Inf",  ".INF", "+.inf", "+.Inf", "+.INF" },
+                             *const inf[] = { ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF" },
                              *const minus[] = { "-.inf", "-.Inf", "-.INF" };
     str s = n->text;
     if (s.len > 5)
@@ -296,7 +297,8 @@ void ynode_resolve(struct arena *a, struct ynode *n)
 
 static const char *decode_binary(struct arena *a, struct ynode *n)
 {
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     char *out = arena_try(a, n->text.len + 1);
     size_t len = 0, quads = 0, pad = 0;
     uint32_t acc = 0;
@@ -334,8 +336,9 @@ const char *yaml_scalar_tagged(struct arena *a, struct ynode *n, str tag)
     str t = str_sub(tag, core.len, tag.len);
     if (str_eq(t, S("binary")))
         return decode_binary(a, n);
-    bool is_int = str_eq(t, S("int")), is_float = str_eq(t, S("float")), is_bool = str_eq(t, S("bool")),
-         is_null = str_eq(t, S("null")), is_time = str_eq(t, S("timestamp"));
+    bool is_int = str_eq(t, S("int")), is_float = str_eq(t, S("float")),
+         is_bool = str_eq(t, S("bool")), is_null = str_eq(t, S("null")),
+         is_time = str_eq(t, S("timestamp"));
     if (!is_int && !is_float && !is_bool && !is_null && !is_time)
         return NULL;
     resolve(a, n, is_time);
@@ -419,8 +422,8 @@ static size_t float_form(double f, int low, int high, bool two_digit_exp, char *
         out[len++] = '.';
     for (size_t i = 1; i < n; i++)
         out[len++] = digit[i];
-    return len + (size_t)snprintf(out + len, 8, two_digit_exp ? "e%c%02d" : "e%c%d", exp < 0 ? '-' : '+',
-                                  abs(exp));
+    return len + (size_t)snprintf(out + len, 8, two_digit_exp ? "e%c%02d" : "e%c%d",
+                                  exp < 0 ? '-' : '+', abs(exp));
 }
 
 size_t yaml_float_text(double f, char out[YAML_FLOAT_MAX])

@@ -4,7 +4,8 @@
 
 #include "codec/yaml.h"
 
-/* Sets n->type and value for a tag; NULL, or the end of a message that begins "cannot read `text". */
+/* Sets n->type and value for a tag; NULL, or the end of a message that begins "cannot read `text".
+ * */
 const char *yaml_scalar_tagged(struct arena *a, struct ynode *n, str tag);
 
 #endif

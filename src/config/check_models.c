@@ -92,8 +92,9 @@ static void seconds_rules(struct loader *l, const struct lmodel *lm, struct conf
     if (m->health_timeout_ms < HEALTH_MIN_MS)
         m->health_timeout_ms = HEALTH_MIN_MS;
     if (m->ttl_ms < -1000)
-        load_error(l, at_key(lm, S("ttl")), CPATH(path, S("ttl")), "0 never unloads, -1 takes globalTTL",
-                   "model %.*s: invalid TTL value %lld", STR_ARG(m->id), (long long)(m->ttl_ms / 1000));
+        load_error(l, at_key(lm, S("ttl")), CPATH(path, S("ttl")),
+                   "0 never unloads, -1 takes globalTTL", "model %.*s: invalid TTL value %lld",
+                   STR_ARG(m->id), (long long)(m->ttl_ms / 1000));
     if (m->ttl_ms < 0)
         m->ttl_ms = c->global_ttl_ms;
     if (m->unload_timeout_ms < 0)
@@ -104,25 +105,28 @@ static void seconds_rules(struct loader *l, const struct lmodel *lm, struct conf
         m->unload_timeout_ms = c->unload_timeout_ms;
 }
 
-static void proxy_rule(struct loader *l, const struct lmodel *lm, struct config_model *m, const struct cpath *path)
+static void proxy_rule(struct loader *l, const struct lmodel *lm, struct config_model *m,
+                       const struct cpath *path)
 {
     struct error e;
     if (!lm->node || lm->port_error || str_find(m->proxy, S("${")) >= 0)
         return; /* said already */
     if (gourl_parse(m->proxy, &m->proxy_url, &e) != 0)
-        load_error(l, at_key(lm, S("proxy")), CPATH(path, S("proxy")), "for example http://localhost:8080",
-                   "model %.*s: invalid proxy URL %.*s: %s", STR_ARG(m->id), STR_ARG(load_quote(l, m->proxy)),
-                   e.msg);
+        load_error(l, at_key(lm, S("proxy")), CPATH(path, S("proxy")),
+                   "for example http://localhost:8080", "model %.*s: invalid proxy URL %.*s: %s",
+                   STR_ARG(m->id), STR_ARG(load_quote(l, m->proxy)), e.msg);
     else if (m->proxy.len == 0)
         load_warn(l, at_key(lm, S("proxy")), CPATH(path, S("proxy")), NULL,
                   "model %.*s: has no upstream address and cannot be started", STR_ARG(m->id));
     else if (m->proxy_url.host.len == 0)
-        load_warn(l, at_key(lm, S("proxy")), CPATH(path, S("proxy")), "for example http://localhost:8080",
-                  "model %.*s: the proxy URL %.*s names no host", STR_ARG(m->id), STR_ARG(load_quote(l, m->proxy)));
+        load_warn(l, at_key(lm, S("proxy")), CPATH(path, S("proxy")),
+                  "for example http://localhost:8080",
+                  "model %.*s: the proxy URL %.*s names no host", STR_ARG(m->id),
+                  STR_ARG(load_quote(l, m->proxy)));
 }
 
-static void keep_macros(struct loader *l, const struct lmacros *from, const struct config_macro **ret,
-                        size_t *ret_n)
+static void keep_macros(struct loader *l, const struct lmacros *from,
+                        const struct config_macro **ret, size_t *ret_n)
 {
     struct config_macro *at = load_keep_array(l, from->len, sizeof *at);
     *ret = at;
@@ -157,7 +161,8 @@ static void read_model(struct loader *l, const struct lmodel *lm, struct config_
     seconds_rules(l, lm, m, path);
     if (m->caps.context < 0) {
         const struct ynode *caps = ynode_get(lm->node, S("capabilities"));
-        load_error(l, ynode_get(caps, S("context")), CPATH(CPATH(path, S("capabilities")), S("context")), NULL,
+        load_error(l, ynode_get(caps, S("context")),
+                   CPATH(CPATH(path, S("capabilities")), S("context")), NULL,
                    "model %.*s: capabilities.context: must be >= 0", STR_ARG(m->id));
     }
     proxy_rule(l, lm, m, path);
@@ -189,18 +194,19 @@ static void written_aliases(struct loader *l, const struct lmodel *lm, size_t i,
     const struct cpath *path = CPATH(CPATH(CPATH(NULL, S("models")), m->id), S("aliases"));
     size_t item = 0; /* nulls of the list have no entry in m->aliases */
     for (size_t k = 0; k < m->n_aliases; k++, item++) {
-        while (item < list->n && (list->items[item]->type == YN_NULL || list->items[item]->type == YN_SEQ ||
-                                  list->items[item]->type == YN_MAP))
+        while (item < list->n &&
+               (list->items[item]->type == YN_NULL || list->items[item]->type == YN_SEQ ||
+                list->items[item]->type == YN_MAP))
             item++;
         str a = m->aliases[k];
         const struct ynode *at = item < list->n ? list->items[item] : list;
         if (!map_set(owners, a, (void *)(uintptr_t)(i + 1)))
-            load_error(l, at, CPATH_AT(path, item), NULL, "duplicate alias %.*s found in model: %.*s", STR_ARG(a),
-                       STR_ARG(m->id));
+            load_error(l, at, CPATH_AT(path, item), NULL,
+                       "duplicate alias %.*s found in model: %.*s", STR_ARG(a), STR_ARG(m->id));
         else if (config_find_model_id(l->cfg, a) != CONFIG_NONE)
             load_warn(l, at, CPATH_AT(path, item), NULL,
-                      "model %.*s: the alias %.*s is the id of a model and never used", STR_ARG(m->id),
-                      STR_ARG(load_quote(l, a)));
+                      "model %.*s: the alias %.*s is the id of a model and never used",
+                      STR_ARG(m->id), STR_ARG(load_quote(l, a)));
     }
 }
 
@@ -228,12 +234,14 @@ static void auto_aliases(struct loader *l, const struct lmodel *lm, size_t i, st
         if (model == i)
             continue;
         if (model != CONFIG_NONE)
-            load_error(l, at, CPATH(path, a), NULL,
-                       "model %.*s filters.setParamsByID: key '%.*s' conflicts with an existing model ID",
-                       STR_ARG(m->id), STR_ARG(a));
+            load_error(
+                l, at, CPATH(path, a), NULL,
+                "model %.*s filters.setParamsByID: key '%.*s' conflicts with an existing model ID",
+                STR_ARG(m->id), STR_ARG(a));
         else if (owner && owner - 1 != i)
             load_error(l, at, CPATH(path, a), NULL,
-                       "duplicate alias '%.*s' in model %.*s filters.setParamsByID, already used by model %.*s",
+                       "duplicate alias '%.*s' in model %.*s filters.setParamsByID, already used "
+                       "by model %.*s",
                        STR_ARG(a), STR_ARG(m->id), STR_ARG(l->cfg->models[owner - 1].id));
         else if (!owner)
             all[n++] = a;

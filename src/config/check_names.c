@@ -18,7 +18,8 @@ static bool unknown_variable(const struct loader *l, str s)
     return l->env_failed && str_find(s, S("${env.")) >= 0;
 }
 
-static void read_peer(struct loader *l, struct config_peer *p, const struct ypair *pair, const struct cpath *path)
+static void read_peer(struct loader *l, struct config_peer *p, const struct ypair *pair,
+                      const struct cpath *path)
 {
     struct error e;
     const struct ynode *n = pair->value;
@@ -31,21 +32,24 @@ static void read_peer(struct loader *l, struct config_peer *p, const struct ypai
     if (!decode_is_map(l, n, path))
         return;
     schema_read(l, SEC_PEER, p, n, path);
-    decode_filters_done(l, ynode_get(n, S("filters")), false, CPATH(path, S("filters")), &p->filters);
+    decode_filters_done(l, ynode_get(n, S("filters")), false, CPATH(path, S("filters")),
+                        &p->filters);
     const struct ynode *proxy = ynode_get(n, S("proxy")), *models = ynode_get(n, S("models"));
     bool bad_type = proxy && (proxy->type == YN_SEQ || proxy->type == YN_MAP);
     if (p->proxy.len == 0 && !bad_type)
-        load_error(l, proxy ? proxy : pair->key_node, CPATH(path, S("proxy")), "the base URL of the other server",
-                   "peer %.*s: proxy is required", STR_ARG(p->id));
+        load_error(l, proxy ? proxy : pair->key_node, CPATH(path, S("proxy")),
+                   "the base URL of the other server", "peer %.*s: proxy is required",
+                   STR_ARG(p->id));
     else if (unknown_variable(l, p->proxy))
         ; /* said already */
     else if (gourl_parse(p->proxy, &p->proxy_url, &e) != 0)
         load_error(l, proxy, CPATH(path, S("proxy")), "for example https://host.example:8080",
-                   "peer %.*s: invalid peer proxy URL %.*s: %s", STR_ARG(p->id), STR_ARG(load_quote(l, p->proxy)),
-                   e.msg);
+                   "peer %.*s: invalid peer proxy URL %.*s: %s", STR_ARG(p->id),
+                   STR_ARG(load_quote(l, p->proxy)), e.msg);
     else if (p->proxy.len && p->proxy_url.host.len == 0)
         load_warn(l, proxy, CPATH(path, S("proxy")), "for example https://host.example:8080",
-                  "peer %.*s: the proxy URL %.*s names no host", STR_ARG(p->id), STR_ARG(load_quote(l, p->proxy)));
+                  "peer %.*s: the proxy URL %.*s names no host", STR_ARG(p->id),
+                  STR_ARG(load_quote(l, p->proxy)));
     if (!has_item(models))
         load_error(l, models ? models : pair->key_node, CPATH(path, S("models")), NULL,
                    "peer %.*s: peer models can not be empty", STR_ARG(p->id));
@@ -103,12 +107,14 @@ static void add_peer_model(struct loader *l, const struct ynode *root, size_t pe
     const struct config_peer_ref *other = map_get(&c->peer_by_fqn, fqn);
     const char *owner = owner_of(l, root, fqn);
     if (other)
-        load_error(l, at, path, NULL, "peer model name \"%.*s\" is ambiguous between peers %.*s and %.*s",
+        load_error(l, at, path, NULL,
+                   "peer model name \"%.*s\" is ambiguous between peers %.*s and %.*s",
                    STR_ARG(fqn), STR_ARG(c->peers[other->peer].id), STR_ARG(p->id));
     else
         map_set(&c->peer_by_fqn, fqn, ref);
     if (owner)
-        load_error(l, at, path, NULL, "%s \"%.*s\" conflicts with fully qualified peer model name \"%.*s\"", owner,
+        load_error(l, at, path, NULL,
+                   "%s \"%.*s\" conflicts with fully qualified peer model name \"%.*s\"", owner,
                    STR_ARG(fqn), STR_ARG(fqn));
     if (map_has(&c->peer_by_model, name))
         map_set(&c->peer_by_model, name, (void *)(uintptr_t)&l->ambiguous);
@@ -151,7 +157,8 @@ static void preload(struct loader *l, const struct ynode *root)
         if (m != CONFIG_NONE)
             at[c->n_preload++] = m;
         else if (name.len && !unknown_variable(l, name))
-            load_warn(l, p->value, path, suggest_model(l, name), "preload: there is no local model %.*s, it is skipped",
+            load_warn(l, p->value, path, suggest_model(l, name),
+                      "preload: there is no local model %.*s, it is skipped",
                       STR_ARG(load_quote(l, name)));
     }
     c->preload = at;
@@ -178,10 +185,12 @@ static void api_keys(struct loader *l, const struct ynode *root)
         }
         decode_text(l, item, CPATH_AT(path, i), &key);
         if (key.len == 0)
-            load_error(l, item, CPATH_AT(path, i), "an empty key would leave the server open; is a variable empty?",
+            load_error(l, item, CPATH_AT(path, i),
+                       "an empty key would leave the server open; is a variable empty?",
                        "empty api key found in apiKeys");
         else if (str_chr(key, ' ') >= 0)
-            load_error(l, item, CPATH_AT(path, i), NULL, "apiKeys[%u]: api key cannot contain spaces", (unsigned)i);
+            load_error(l, item, CPATH_AT(path, i), NULL,
+                       "apiKeys[%u]: api key cannot contain spaces", (unsigned)i);
         at[c->n_api_keys++] = key;
     }
     c->api_keys = at;
@@ -216,7 +225,8 @@ void check_policies(struct loader *l, const struct ynode *root)
         schema_defaults(SEC_POLICY, p);
         p->settings_json = S("{}");
         schema_read(l, SEC_POLICY, p, n->items[i], here);
-        if (str_trim(p->file).len == 0 && (n->items[i]->type == YN_MAP || n->items[i]->type == YN_NULL))
+        if (str_trim(p->file).len == 0 &&
+            (n->items[i]->type == YN_MAP || n->items[i]->type == YN_NULL))
             load_error(l, n->items[i], CPATH(here, S("file")), "for example policies/residency.lua",
                        "policies[%u]: file is required", (unsigned)i);
     }

@@ -1,4 +1,5 @@
-/* check_routing.c: router, groups, matrix, scheduler (steps 16, 17 and 19); see load.h and config.md 7. */
+/* check_routing.c: router, groups, matrix, scheduler (steps 16, 17 and 19); see load.h and
+ * config.md 7. */
 #include "config/schema.h"
 
 #include "sched/matrix.h"
@@ -55,10 +56,12 @@ static size_t *group_members(struct loader *l, struct config_group *g, const str
             twice |= at[k] == m;
         if (m == CONFIG_NONE)
             load_error(l, p->value, CPATH(path, p->key), suggest_model(l, names[i]),
-                       "group %.*s: no model config for \"%.*s\"", STR_ARG(g->id), STR_ARG(names[i]));
+                       "group %.*s: no model config for \"%.*s\"", STR_ARG(g->id),
+                       STR_ARG(names[i]));
         else if (twice)
-            load_error(l, p->value, CPATH(path, p->key), NULL, "duplicate model member %.*s found in group: %.*s",
-                       STR_ARG(names[i]), STR_ARG(g->id));
+            load_error(l, p->value, CPATH(path, p->key), NULL,
+                       "duplicate model member %.*s found in group: %.*s", STR_ARG(names[i]),
+                       STR_ARG(g->id));
         else
             at[kept++] = m;
     }
@@ -66,8 +69,8 @@ static size_t *group_members(struct loader *l, struct config_group *g, const str
     return at;
 }
 
-static void read_group(struct loader *l, struct config_group *g, size_t index, const struct ynode *n,
-                       const struct ynode *at, const struct cpath *path)
+static void read_group(struct loader *l, struct config_group *g, size_t index,
+                       const struct ynode *n, const struct ynode *at, const struct cpath *path)
 {
     struct config *c = l->cfg;
     if (n && n->type != YN_NULL) {
@@ -79,8 +82,8 @@ static void read_group(struct loader *l, struct config_group *g, size_t index, c
         struct config_model *m = &c->models[members[i]];
         if (m->group != CONFIG_NONE)
             load_error(l, n ? n : at, path, "a model may be in one group only",
-                       "model member %.*s is used in multiple groups: %.*s and %.*s", STR_ARG(m->id),
-                       STR_ARG(c->groups[m->group].id), STR_ARG(g->id));
+                       "model member %.*s is used in multiple groups: %.*s and %.*s",
+                       STR_ARG(m->id), STR_ARG(c->groups[m->group].id), STR_ARG(g->id));
         else
             m->group = index;
     }
@@ -192,7 +195,8 @@ static void read_sets(struct loader *l, const struct ynode *n, const struct cpat
     if (!n || n->type == YN_NULL)
         return;
     if (n->type != YN_MAP) {
-        load_error(l, n, path, NULL, "matrix: sets must be a mapping, not %s", ynode_type_name(n->type));
+        load_error(l, n, path, NULL, "matrix: sets must be a mapping, not %s",
+                   ynode_type_name(n->type));
         return;
     }
     struct config_pair *at = load_keep_array(l, n->n, sizeof *at);
@@ -204,8 +208,8 @@ static void read_sets(struct loader *l, const struct ynode *n, const struct cpat
         at[i].value = S("");
         if (v->type == YN_SEQ || v->type == YN_MAP)
             load_error(l, v, CPATH(path, at[i].key), NULL,
-                       "matrix: failed to decode DSL for set \"%.*s\": text is needed, not %s", STR_ARG(at[i].key),
-                       ynode_type_name(v->type));
+                       "matrix: failed to decode DSL for set \"%.*s\": text is needed, not %s",
+                       STR_ARG(at[i].key), ynode_type_name(v->type));
         else if (v->type != YN_NULL)
             decode_text(l, v, CPATH(path, at[i].key), &at[i].value);
     }
@@ -241,7 +245,8 @@ static bool compile_src(struct loader *l, struct compile *k)
         k->costs[i] = (struct matrix_cost){ x->costs[i].key, x->costs[i].cost };
     for (size_t i = 0; i < x->n_sets; i++)
         k->sets[i] = (struct matrix_set){ x->sets[i].key, x->sets[i].value };
-    k->src = (struct matrix_src){ models, c->n_models, k->vars, x->n_vars, k->costs, x->n_costs, k->sets, x->n_sets };
+    k->src = (struct matrix_src){ models,   c->n_models, k->vars, x->n_vars,
+                                  k->costs, x->n_costs,  k->sets, x->n_sets };
     return true;
 }
 
@@ -251,9 +256,10 @@ static const struct ynode *entry(const struct ynode *matrix, str section, str ke
     return !p ? matrix : value ? p->value : p->key_node;
 }
 
-/* Says one error of the compiler and removes its cause from the copies; false when nothing is left to try. */
-static bool say_and_mend(struct loader *l, struct compile *k, const struct matrix_at *at, const struct error *e,
-                         const struct ynode *n, const struct cpath *path)
+/* Says one error of the compiler and removes its cause from the copies; false when nothing is left
+ * to try. */
+static bool say_and_mend(struct loader *l, struct compile *k, const struct matrix_at *at,
+                         const struct error *e, const struct ynode *n, const struct cpath *path)
 {
     const char *msg = e->msg;
     const char *prefix = str_starts(str_c(msg), S("matrix: ")) ? "" : "matrix: ";
@@ -268,8 +274,8 @@ static bool say_and_mend(struct loader *l, struct compile *k, const struct matri
     }
     if (at->what == MATRIX_AT_COST && at->index < k->src.n_costs) {
         struct matrix_cost *c = &k->costs[at->index];
-        load_error(l, entry(n, S("evict_costs"), c->name, true), CPATH(CPATH(path, S("evict_costs")), c->name),
-                   NULL, "%s%s", prefix, msg);
+        load_error(l, entry(n, S("evict_costs"), c->name, true),
+                   CPATH(CPATH(path, S("evict_costs")), c->name), NULL, "%s%s", prefix, msg);
         for (size_t i = at->index; i + 1 < k->src.n_costs; i++)
             k->costs[i] = k->costs[i + 1];
         k->src.n_costs--;
@@ -289,7 +295,8 @@ static bool say_and_mend(struct loader *l, struct compile *k, const struct matri
     return false;
 }
 
-static struct matrix *compile_matrix(struct loader *l, const struct ynode *n, const struct cpath *path)
+static struct matrix *compile_matrix(struct loader *l, const struct ynode *n,
+                                     const struct cpath *path)
 {
     struct compile k;
     struct matrix *m = NULL;
@@ -304,7 +311,8 @@ static struct matrix *compile_matrix(struct loader *l, const struct ynode *n, co
         m = NULL;
         /* a name that stands for the first model, for sets whose text was wrong */
         if (!failed && k.src.n_models > 0)
-            k.vars[k.src.n_vars++] = (struct matrix_var){ S("luaswap-placeholder"), k.src.models[0] };
+            k.vars[k.src.n_vars++] =
+                (struct matrix_var){ S("luaswap-placeholder"), k.src.models[0] };
         failed = true;
         if (!say_and_mend(l, &k, &at, &e, n, path))
             break;
@@ -320,7 +328,8 @@ static void resolve_costs(struct loader *l)
 {
     const struct config_matrix *x = &l->cfg->matrix;
     for (size_t i = 0; i < x->n_costs; i++) {
-        struct config_cost *c = (struct config_cost *)(uintptr_t)&x->costs[i]; /* still being built */
+        struct config_cost *c =
+            (struct config_cost *)(uintptr_t)&x->costs[i]; /* still being built */
         str id = c->key;
         for (size_t k = 0; k < x->n_vars; k++)
             if (str_eq(x->vars[k].key, id)) {
@@ -351,7 +360,8 @@ static void read_matrix(struct loader *l, const struct ynode *n, const struct cp
 
 static bool present(const struct ynode *n, bool even_empty)
 {
-    return n && n->type != YN_NULL && (even_empty || n->n > 0 || (n->type != YN_MAP && n->type != YN_SEQ));
+    return n && n->type != YN_NULL &&
+           (even_empty || n->n > 0 || (n->type != YN_MAP && n->type != YN_SEQ));
 }
 
 void check_routing(struct loader *l, const struct ynode *root)
@@ -360,17 +370,21 @@ void check_routing(struct loader *l, const struct ynode *root)
     const struct cpath *settings = CPATH(router, S("settings"));
     const struct ynode *rn = ynode_get(ynode_get(root, S("routing")), S("router"));
     const struct ynode *sn = ynode_get(rn, S("settings")), *un = ynode_get(rn, S("use"));
-    const struct ynode *new_groups = ynode_get(sn, S("groups")), *new_matrix = ynode_get(sn, S("matrix"));
-    const struct ynode *groups = ynode_get(root, S("groups")), *matrix = ynode_get(root, S("matrix"));
+    const struct ynode *new_groups = ynode_get(sn, S("groups")),
+                       *new_matrix = ynode_get(sn, S("matrix"));
+    const struct ynode *groups = ynode_get(root, S("groups")),
+                       *matrix = ynode_get(root, S("matrix"));
     bool legacy_groups = present(groups, false), legacy_matrix = present(matrix, true);
     str use = STR_NONE;
     if (un)
         decode_text(l, un, CPATH(router, S("use")), &use);
     bool modern = use.len || present(new_matrix, true) || present(new_groups, false);
     if ((legacy_groups || legacy_matrix) && modern) {
-        load_error(l, legacy_groups ? groups : matrix, CPATH(NULL, legacy_groups ? S("groups") : S("matrix")),
+        load_error(l, legacy_groups ? groups : matrix,
+                   CPATH(NULL, legacy_groups ? S("groups") : S("matrix")),
                    "move it under routing.router.settings",
-                   "top-level 'groups' or 'matrix' cannot be combined with 'routing.router'; migrate to routing.router.settings");
+                   "top-level 'groups' or 'matrix' cannot be combined with 'routing.router'; "
+                   "migrate to routing.router.settings");
         use = S("");
     } else if (legacy_groups && legacy_matrix) {
         load_error(l, matrix, CPATH(NULL, S("matrix")), "keep one of them",
@@ -384,14 +398,16 @@ void check_routing(struct loader *l, const struct ynode *root)
         if (present(new_matrix, true))
             read_matrix(l, new_matrix, CPATH(settings, S("matrix")));
         else
-            load_error(l, un, CPATH(router, S("use")), NULL, "routing.router.settings.matrix is not set");
+            load_error(l, un, CPATH(router, S("use")), NULL,
+                       "routing.router.settings.matrix is not set");
     } else {
         if (use.len && !str_eq(use, S("group")))
             load_error(l, un, CPATH(router, S("use")), NULL,
                        "routing.router.use: unknown router %.*s, must be one of group, matrix",
                        STR_ARG(load_quote(l, use)));
         if (present(new_matrix, true))
-            load_warn(l, new_matrix, CPATH(settings, S("matrix")), "routing.router.use: matrix would use it",
+            load_warn(l, new_matrix, CPATH(settings, S("matrix")),
+                      "routing.router.use: matrix would use it",
                       "the matrix is ignored, because the router is 'group'");
         read_groups(l, new_groups, CPATH(settings, S("groups")));
     }

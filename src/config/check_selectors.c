@@ -37,8 +37,8 @@ static void strategy(struct sel *x, bool *ret_known)
     if (n && n->type != YN_NULL && !decode_text(l, n, path, &s))
         return;
     if (s.len == 0) {
-        load_error(l, n ? n : x->n, path, "one of warm, pin, spillover", "selectors.%.*s: strategy is required",
-                   STR_ARG(x->s->id));
+        load_error(l, n ? n : x->n, path, "one of warm, pin, spillover",
+                   "selectors.%.*s: strategy is required", STR_ARG(x->s->id));
         return;
     }
     for (int i = CONFIG_PIN; i <= CONFIG_SPILLOVER; i++)
@@ -47,7 +47,8 @@ static void strategy(struct sel *x, bool *ret_known)
             *ret_known = true;
             return;
         }
-    load_error(l, n, path, NULL, "selectors.%.*s: unknown strategy %.*s, must be one of warm, pin, spillover",
+    load_error(l, n, path, NULL,
+               "selectors.%.*s: unknown strategy %.*s, must be one of warm, pin, spillover",
                STR_ARG(x->s->id), STR_ARG(load_quote(l, s)));
 }
 
@@ -71,15 +72,19 @@ static bool check_target(struct sel *x, size_t i, const struct ynode *selectors)
     const struct ynode *at = target_node(x, i);
     const struct cpath *path = CPATH_AT(CPATH(x->path, S("targets")), i);
     if (ynode_pair(selectors, t))
-        load_error(l, at, path, NULL, "selectors.%.*s: target \"%.*s\" is a selector; selector chaining is not supported",
-                   STR_ARG(x->s->id), STR_ARG(t));
+        load_error(
+            l, at, path, NULL,
+            "selectors.%.*s: target \"%.*s\" is a selector; selector chaining is not supported",
+            STR_ARG(x->s->id), STR_ARG(t));
     else if (!config_base(l->cfg, t))
-        load_error(l, at, path, suggest_model(l, t), "selectors.%.*s: target references unknown model \"%.*s\"",
-                   STR_ARG(x->s->id), STR_ARG(t));
+        load_error(l, at, path, suggest_model(l, t),
+                   "selectors.%.*s: target references unknown model \"%.*s\"", STR_ARG(x->s->id),
+                   STR_ARG(t));
     else if (x->s->strategy == CONFIG_WARM && config_find_model(l->cfg, t) == CONFIG_NONE)
-        load_error(l, at, path, NULL,
-                   "selectors.%.*s: target \"%.*s\" must resolve to a local model for strategy \"warm\"",
-                   STR_ARG(x->s->id), STR_ARG(t));
+        load_error(
+            l, at, path, NULL,
+            "selectors.%.*s: target \"%.*s\" must resolve to a local model for strategy \"warm\"",
+            STR_ARG(x->s->id), STR_ARG(t));
     else
         return true;
     return false;
@@ -98,13 +103,16 @@ static void fit_groups(struct sel *x, const size_t *models, size_t n)
     const struct cpath *path = CPATH(x->path, S("targets"));
     if (c->groups[first].swap)
         load_error(l, at, path, "put them into a group of their own with swap: false",
-                   "selectors.%.*s: local spillover targets must share a group with swap: false; group \"%.*s\" swaps",
+                   "selectors.%.*s: local spillover targets must share a group with swap: false; "
+                   "group \"%.*s\" swaps",
                    STR_ARG(x->s->id), STR_ARG(c->groups[first].id));
     for (size_t i = 1; i < n; i++)
         if (c->models[models[i]].group != first) {
             load_error(l, at, path, NULL,
-                       "selectors.%.*s: local spillover targets must share one routing group; \"%.*s\" is not in \"%.*s\"",
-                       STR_ARG(x->s->id), STR_ARG(c->models[models[i]].id), STR_ARG(c->groups[first].id));
+                       "selectors.%.*s: local spillover targets must share one routing group; "
+                       "\"%.*s\" is not in \"%.*s\"",
+                       STR_ARG(x->s->id), STR_ARG(c->models[models[i]].id),
+                       STR_ARG(c->groups[first].id));
             return;
         }
 }
@@ -119,8 +127,10 @@ static void fit_matrix(struct sel *x, const size_t *models, size_t n)
         numbers[i] = matrix_model(l->matrix, l->cfg->models[models[i]].id);
     struct matrix_solver *sv = matrix_solver_new(l->matrix);
     if (!matrix_fits(sv, numbers, n))
-        load_error(l, at_key(x, S("targets")), CPATH(x->path, S("targets")), "add a set that joins them with `&`",
-                   "selectors.%.*s: local spillover targets must all appear together in one expanded matrix set",
+        load_error(l, at_key(x, S("targets")), CPATH(x->path, S("targets")),
+                   "add a set that joins them with `&`",
+                   "selectors.%.*s: local spillover targets must all appear together in one "
+                   "expanded matrix set",
                    STR_ARG(x->s->id));
     matrix_solver_free(sv);
 }
@@ -144,8 +154,8 @@ static void check_spillover(struct sel *x)
         size_t m = config_find_model(l->cfg, s->targets[i]);
         if (!map_set(&seen, name, s))
             load_error(l, target_node(x, i), CPATH_AT(CPATH(x->path, S("targets")), i), NULL,
-                       "selectors.%.*s: target \"%.*s\" is a duplicate resolved model \"%.*s\"", STR_ARG(s->id),
-                       STR_ARG(s->targets[i]), STR_ARG(name));
+                       "selectors.%.*s: target \"%.*s\" is a duplicate resolved model \"%.*s\"",
+                       STR_ARG(s->id), STR_ARG(s->targets[i]), STR_ARG(name));
         else if (m != CONFIG_NONE)
             local[n++] = m;
     }
@@ -168,8 +178,8 @@ static void check_id(struct sel *x, const struct ynode *key)
     if (str_trim(id).len == 0)
         load_error(l, key, x->path, NULL, "selector names cannot be empty");
     else if (m != CONFIG_NONE)
-        load_error(l, key, x->path, NULL, "selectors.%.*s: name conflicts with model %s \"%.*s\"", STR_ARG(id),
-                   str_eq(l->cfg->models[m].id, id) ? "ID" : "alias", STR_ARG(id));
+        load_error(l, key, x->path, NULL, "selectors.%.*s: name conflicts with model %s \"%.*s\"",
+                   STR_ARG(id), str_eq(l->cfg->models[m].id, id) ? "ID" : "alias", STR_ARG(id));
 }
 
 static void read_selector(struct loader *l, struct config_selector *s, const struct ypair *p,
@@ -229,12 +239,13 @@ static void read_pins(struct loader *l, struct config_profile *p, const struct y
         at[i].value = S("");
         decode_text(l, pairs[i]->value, here, &at[i].value);
         if (str_trim(at[i].key).len == 0)
-            load_error(l, pairs[i]->key_node, here, NULL, "profiles.%.*s: pin names cannot be empty", STR_ARG(p->id));
+            load_error(l, pairs[i]->key_node, here, NULL,
+                       "profiles.%.*s: pin names cannot be empty", STR_ARG(p->id));
         if (at[i].value.len && !config_base(c, at[i].value) &&
             config_find_selector(c, at[i].value) == CONFIG_NONE)
             load_error(l, pairs[i]->value, here, suggest_model(l, at[i].value),
-                       "profiles.%.*s: pin \"%.*s\" references unknown model \"%.*s\"", STR_ARG(p->id),
-                       STR_ARG(at[i].key), STR_ARG(at[i].value));
+                       "profiles.%.*s: pin \"%.*s\" references unknown model \"%.*s\"",
+                       STR_ARG(p->id), STR_ARG(at[i].key), STR_ARG(at[i].value));
     }
     p->pins = at;
     p->n_pins = pins->n;

@@ -8,7 +8,8 @@
 #include "base/arena.h"
 #include "base/error.h"
 
-/* The words, NUL-ended, in `a`. ERR_SYNTAX "empty command" when there is none; ERR_LIMIT when the arena is full. */
+/* The words, NUL-ended, in `a`. ERR_SYNTAX "empty command" when there is none; ERR_LIMIT when the
+ * arena is full. */
 MUSTCHECK int cmdline_split(struct arena *a, str cmd, str **ret_argv, size_t *ret_n,
                             struct error *e);
 

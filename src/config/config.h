@@ -1,11 +1,14 @@
 /* config.h: the configuration as an immutable, checked snapshot, and how to get one.
  *
- * What: config_load() reads the sources, and either returns a snapshot with every effective value filled in
- *       (defaults, macros, ports, inherited values) or lists everything that is wrong with them.
+ * What: config_load() reads the sources, and either returns a snapshot with every effective value
+ *       filled in (defaults, macros, ports, inherited values) or lists everything that is wrong
+ *       with them.
  * Not:  watching files, applying a change (proxy does), compiling patterns (route does).
- * Owns: each snapshot has an arena; every str, array and sub-structure dies with the last config_unref.
- * Order: models are sorted by id (byte order), as are groups, peers, selectors, profiles and every list of
- *       named parameters. Lists that a person ordered (targets, preload, aliases, sets) keep their order.
+ * Owns: each snapshot has an arena; every str, array and sub-structure dies with the last
+ *       config_unref.
+ * Order: models are sorted by id (byte order), as are groups, peers, selectors, profiles and every
+ *       list of named parameters. Lists that a person ordered (targets, preload, aliases, sets)
+ *       keep their order.
  * Limits: 16 MiB of text per file, 64 MiB in all; 64 MiB of snapshot; see codec/yaml.h for aliases.
  * Thread: immutable after the load, but the reference count is not atomic: loop thread only.
  */
@@ -64,22 +67,22 @@ struct config_capabilities {
 
 struct config_macro {
     str name;
-    str text;  /* of a string: as written, unexpanded; else the text form of the value */
-    str json;  /* the typed value */
+    str text; /* of a string: as written, unexpanded; else the text form of the value */
+    str json; /* the typed value */
 };
 
 #define CONFIG_NONE SIZE_MAX
 
 struct config_model {
     str id;
-    str cmd;      /* after macros and ports; split when started (config/cmdline.h) */
-    str cmd_stop; /* may hold ${PID}; empty: SIGTERM to the group */
+    str cmd;        /* after macros and ports; split when started (config/cmdline.h) */
+    str cmd_stop;   /* may hold ${PID}; empty: SIGTERM to the group */
     const str *env; /* "NAME=value", not checked */
     size_t n_env;
     str proxy; /* text; may be empty, then the model cannot start */
     struct gourl proxy_url;
-    str check_endpoint;  /* trimmed; "none" skips the check */
-    const str *aliases;  /* written ones in order, then automatic ones (setParamsByID keys) sorted */
+    str check_endpoint; /* trimmed; "none" skips the check */
+    const str *aliases; /* written ones in order, then automatic ones (setParamsByID keys) sorted */
     size_t n_aliases;
     size_t n_written_aliases;
     str name, description;  /* as written */
@@ -97,15 +100,16 @@ struct config_model {
     struct config_params metadata;
     const struct config_macro *macros;
     size_t n_macros;
-    unsigned port;  /* the number that ${PORT} became, 0 = none */
-    size_t group;   /* index into groups; CONFIG_NONE under the matrix router */
+    unsigned port;    /* the number that ${PORT} became, 0 = none */
+    size_t group;     /* index into groups; CONFIG_NONE under the matrix router */
     int64_t priority; /* routing.scheduler.settings.fifo.priority, aliases resolved; 0 = unlisted */
 };
 
 struct config_group {
     str id;
     bool swap, exclusive, persistent;
-    const size_t *members; /* model indexes in written order; "(default)": sorted, ungrouped ones last */
+    const size_t
+        *members; /* model indexes in written order; "(default)": sorted, ungrouped ones last */
     size_t n_members;
 };
 
@@ -188,15 +192,15 @@ struct config {
     struct arena arena;
 
     /* scalars, all effective */
-    msec health_timeout_ms;  /* healthCheckTimeout, >= 15 s */
-    msec global_ttl_ms;      /* 0 = never */
-    msec unload_timeout_ms;  /* > 0 */
+    msec health_timeout_ms; /* healthCheckTimeout, >= 15 s */
+    msec global_ttl_ms;     /* 0 = never */
+    msec unload_timeout_ms; /* > 0 */
     int64_t start_port;
     bool send_loading_state;
     bool include_aliases_in_list;
     bool log_requests; /* no effect, kept for the dump */
     enum config_log_level log_level;
-    str log_level_text;  /* as written */
+    str log_level_text;          /* as written */
     str log_time_format;         /* as written */
     const char *log_time_layout; /* "rfc3339" ... (config.md 9.6); NULL = no time stamp */
     enum config_log_dest log_to_stdout;
@@ -208,7 +212,7 @@ struct config {
     size_t n_session_id;
     bool performance_disabled;
     int64_t performance_every_ns; /* >= 5 s */
-    const str *ignore_paths; /* patterns of RE2 syntax, checked */
+    const str *ignore_paths;      /* patterns of RE2 syntax, checked */
     size_t n_ignore_paths;
     bool forward_auth; /* upstream.forwardAuth: client keys reach local models */
     const str *api_keys;
@@ -236,8 +240,8 @@ struct config {
     enum config_scheduler scheduler;
     bool scheduler_given; /* false: `use` is absent and the default serial applies */
     struct {
-        int64_t max_queue; /* 0 = none */
-        msec max_serve_ms; /* 0 = none */
+        int64_t max_queue;    /* 0 = none */
+        msec max_serve_ms;    /* 0 = none */
         msec client_stall_ms; /* 0 = none */
         bool side_lane, reorder;
     } serial;
@@ -300,12 +304,12 @@ struct config_sources {
     void *ud;
 };
 
-/* 0 and a snapshot (one reference), or ERR_CONFIG; then the report holds at least one error. Warnings
- * come in both cases. The report must be report_init()ed. */
+/* 0 and a snapshot (one reference), or ERR_CONFIG; then the report holds at least one error.
+ * Warnings come in both cases. The report must be report_init()ed. */
 MUSTCHECK int config_load(const struct config_sources *src, struct config **ret,
                           struct config_report *report);
-/* The same for one text, as if it were the only file, called `name` in messages. Nothing is read; of
- * `src` only getenv is used (src may be NULL); store.path is not probed. */
+/* The same for one text, as if it were the only file, called `name` in messages. Nothing is read;
+ * of `src` only getenv is used (src may be NULL); store.path is not probed. */
 MUSTCHECK int config_load_text(str text, str name, const struct config_sources *src,
                                struct config **ret, struct config_report *report);
 
@@ -313,8 +317,8 @@ MUSTCHECK int config_load_text(str text, str name, const struct config_sources *
 
 enum config_change {
     CONFIG_SAME,
-    CONFIG_SOFT,    /* differs, but the running process may stay (name, ttl, filters, limits...) */
-    CONFIG_HARD,    /* the process must be replaced (cmd, env, proxy, stop command, health endpoint) */
+    CONFIG_SOFT, /* differs, but the running process may stay (name, ttl, filters, limits...) */
+    CONFIG_HARD, /* the process must be replaced (cmd, env, proxy, stop command, health endpoint) */
     CONFIG_ADDED,
     CONFIG_REMOVED,
 };

@@ -1,7 +1,7 @@
-/* decode.c: scalars, lists and parameter maps of the tree as C values; see load.h and config.md 10.3. */
+/* decode.c: scalars, lists and parameter maps of the tree as C values; see load.h and config.md
+ * 10.3. */
 #include "config/load.h"
 
-#include "base/check.h"
 
 #include <math.h>
 
@@ -21,7 +21,8 @@ static str describe(struct loader *l, const struct ynode *n)
     return load_text(l, "%s %.*s", ynode_type_name(n->type), STR_ARG(text));
 }
 
-void decode_wrong_type(struct loader *l, const struct ynode *n, const struct cpath *path, const char *wanted)
+void decode_wrong_type(struct loader *l, const struct ynode *n, const struct cpath *path,
+                       const char *wanted)
 {
     if (known_trouble(l, n))
         return;
@@ -32,8 +33,8 @@ void decode_wrong_type(struct loader *l, const struct ynode *n, const struct cpa
         if (bare.type != YN_STR && bare.type != YN_NULL)
             hint = "write it without quotes";
     }
-    load_error(l, n, path, hint, "%.*s: cannot unmarshal %.*s into %s", STR_ARG(cpath_text(l, path)),
-               STR_ARG(describe(l, n)), wanted);
+    load_error(l, n, path, hint, "%.*s: cannot unmarshal %.*s into %s",
+               STR_ARG(cpath_text(l, path)), STR_ARG(describe(l, n)), wanted);
 }
 
 bool decode_is_map(struct loader *l, const struct ynode *n, const struct cpath *path)
@@ -95,8 +96,8 @@ bool decode_bool(struct loader *l, const struct ynode *n, const struct cpath *pa
     return false;
 }
 
-bool decode_texts(struct loader *l, const struct ynode *n, const struct cpath *path, const str **ret,
-                  size_t *ret_n)
+bool decode_texts(struct loader *l, const struct ynode *n, const struct cpath *path,
+                  const str **ret, size_t *ret_n)
 {
     *ret = NULL;
     *ret_n = 0;
@@ -144,12 +145,14 @@ str decode_json(struct loader *l, const struct ynode *n, const struct cpath *pat
     if (ynode_json(n, &json))
         s = load_keep(l, strbuf_str(&json));
     else
-        load_error(l, n, path, NULL, "%.*s: the value is larger than 1 MiB", STR_ARG(cpath_text(l, path)));
+        load_error(l, n, path, NULL, "%.*s: the value is larger than 1 MiB",
+                   STR_ARG(cpath_text(l, path)));
     strbuf_fini(&json);
     return s.ptr ? s : S("null");
 }
 
-bool decode_params(struct loader *l, const struct ynode *n, const struct cpath *path, struct config_params *ret)
+bool decode_params(struct loader *l, const struct ynode *n, const struct cpath *path,
+                   struct config_params *ret)
 {
     *ret = (struct config_params){ 0 };
     if (n->type == YN_NULL)

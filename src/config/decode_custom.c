@@ -18,15 +18,16 @@ SCHEMA_DECODE(decode_log_level)
             c->log_level = (enum config_log_level)i;
             return;
         }
-    load_warn(l, n, path, "the levels are debug, info, warn and error", "unknown log level %.*s acts as info",
-              STR_ARG(load_quote(l, s)));
+    load_warn(l, n, path, "the levels are debug, info, warn and error",
+              "unknown log level %.*s acts as info", STR_ARG(load_quote(l, s)));
 }
 
 SCHEMA_DECODE(decode_log_time)
 {
-    static const char *const names[] = { "ansic",    "unixdate",  "rubydate",   "rfc822",      "rfc822z",
-                                         "rfc850",   "rfc1123",   "rfc1123z",   "rfc3339",     "rfc3339nano",
-                                         "kitchen",  "stamp",     "stampmilli", "stampmicro",  "stampnano" };
+    static const char *const names[] = { "ansic",      "unixdate",    "rubydate", "rfc822",
+                                         "rfc822z",    "rfc850",      "rfc1123",  "rfc1123z",
+                                         "rfc3339",    "rfc3339nano", "kitchen",  "stamp",
+                                         "stampmilli", "stampmicro",  "stampnano" };
     struct config *c = base;
     str s;
     if (!decode_text(l, n, path, &s))
@@ -39,8 +40,8 @@ SCHEMA_DECODE(decode_log_time)
             c->log_time_layout = names[i];
             return;
         }
-    load_warn(l, n, path, "one of the known layouts is rfc3339", "unknown time format %.*s: no time stamps",
-              STR_ARG(load_quote(l, s)));
+    load_warn(l, n, path, "one of the known layouts is rfc3339",
+              "unknown time format %.*s: no time stamps", STR_ARG(load_quote(l, s)));
 }
 
 SCHEMA_DECODE(decode_store)
@@ -54,7 +55,8 @@ SCHEMA_DECODE(decode_store)
         const struct ypair *p = &n->pairs[i];
         const struct cpath *here = CPATH(path, p->key);
         if (!str_eq(p->key, S("path"))) {
-            load_warn(l, p->key_node, here, NULL, "unknown key %.*s is ignored", STR_ARG(load_quote(l, p->key)));
+            load_warn(l, p->key_node, here, NULL, "unknown key %.*s is ignored",
+                      STR_ARG(load_quote(l, p->key)));
             continue;
         }
         at = p->value;
@@ -68,7 +70,8 @@ SCHEMA_DECODE(decode_store)
     }
     const char *problem = l->probe_store ? source_store_problem(c->store_path) : NULL;
     if (problem)
-        load_error(l, at, here, NULL, "store.path: %.*s %s", STR_ARG(load_quote(l, c->store_path)), problem);
+        load_error(l, at, here, NULL, "store.path: %.*s %s", STR_ARG(load_quote(l, c->store_path)),
+                   problem);
 }
 
 SCHEMA_DECODE(decode_every)
@@ -84,7 +87,8 @@ SCHEMA_DECODE(decode_every)
     if (ns == 0)
         ns = 5 * NS_PER_S;
     if (ns < 5 * NS_PER_S)
-        load_error(l, n, path, NULL, "performance: every must be at least 5s, not %.*s", STR_ARG(n->text));
+        load_error(l, n, path, NULL, "performance: every must be at least 5s, not %.*s",
+                   STR_ARG(n->text));
     else
         c->performance_every_ns = ns;
 }
@@ -102,18 +106,21 @@ SCHEMA_DECODE(decode_loading)
     decode_bool(l, n, path, &m->send_loading_state);
 }
 
-static void modalities(struct loader *l, const struct ynode *n, const struct cpath *path, const char *which,
-                       const str **ret, size_t *ret_n)
+static void modalities(struct loader *l, const struct ynode *n, const struct cpath *path,
+                       const char *which, const str **ret, size_t *ret_n)
 {
     if (!decode_texts(l, n, path, ret, ret_n) || n->type == YN_NULL)
         return;
     for (uint32_t i = 0; i < n->n; i++) {
         const struct ynode *item = n->items[i];
-        str s = item->type == YN_SEQ || item->type == YN_MAP ? S("text") : ynode_scalar_text(&l->scratch, item);
-        if (item->type != YN_NULL && !str_eq(s, S("text")) && !str_eq(s, S("audio")) && !str_eq(s, S("image")))
+        str s = item->type == YN_SEQ || item->type == YN_MAP ? S("text")
+                                                             : ynode_scalar_text(&l->scratch, item);
+        if (item->type != YN_NULL && !str_eq(s, S("text")) && !str_eq(s, S("audio")) &&
+            !str_eq(s, S("image")))
             load_error(l, item, CPATH_AT(path, i), "the modalities are text, audio and image",
                        "%.*s: capabilities.%s: invalid modality %.*s",
-                       STR_ARG(cpath_text(l, path->up ? path->up->up : NULL)), which, STR_ARG(load_quote(l, s)));
+                       STR_ARG(cpath_text(l, path->up ? path->up->up : NULL)), which,
+                       STR_ARG(load_quote(l, s)));
     }
 }
 
@@ -172,10 +179,11 @@ static int by_text(const void *x, const void *y)
     return str_cmp(*(const str *)x, *(const str *)y);
 }
 
-void decode_filters_done(struct loader *l, const struct ynode *n, bool legacy, const struct cpath *path,
-                         struct config_filters *f)
+void decode_filters_done(struct loader *l, const struct ynode *n, bool legacy,
+                         const struct cpath *path, struct config_filters *f)
 {
-    const struct ynode *old = legacy && n && n->type == YN_MAP ? ynode_get(n, S("strip_params")) : NULL;
+    const struct ynode *old =
+        legacy && n && n->type == YN_MAP ? ynode_get(n, S("strip_params")) : NULL;
     if (old && f->strip_params.len == 0)
         decode_text(l, old, CPATH(path, S("strip_params")), &f->strip_params);
     str rest = f->strip_params, item;

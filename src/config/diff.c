@@ -50,7 +50,8 @@ static enum config_change model_change(struct differ *x, const struct config_mod
 static void diff_models(struct differ *x, const struct config *before, const struct config *after,
                         struct config_diff *ret)
 {
-    ret->models = arena_calloc(x->arena, before->n_models + after->n_models + 1, sizeof *ret->models);
+    ret->models =
+        arena_calloc(x->arena, before->n_models + after->n_models + 1, sizeof *ret->models);
     size_t i = 0, j = 0;
     while (i < before->n_models || j < after->n_models) {
         const struct config_model *a = i < before->n_models ? &before->models[i] : NULL;
@@ -72,8 +73,8 @@ static void diff_models(struct differ *x, const struct config *before, const str
     }
 }
 
-static void diff_section(struct differ *x, enum schema_section sec, const void *a, const void *b, str up,
-                         struct config_diff *ret)
+static void diff_section(struct differ *x, enum schema_section sec, const void *a, const void *b,
+                         str up, struct config_diff *ret)
 {
     SCHEMA_EACH(k, sec)
     {
@@ -83,7 +84,8 @@ static void diff_section(struct differ *x, enum schema_section sec, const void *
             continue;
         }
         bool custom = k->kind == SCHEMA_CUSTOM || k->kind == SCHEMA_MAPOF;
-        if ((custom && !k->dump) || (sec == SEC_ROOT && k->sub == SEC_MODEL && k->kind == SCHEMA_MAPOF))
+        if ((custom && !k->dump) ||
+            (sec == SEC_ROOT && k->sub == SEC_MODEL && k->kind == SCHEMA_MAPOF))
             continue; /* old spellings; models have a list of their own */
         if (same_key(x, k, a, b))
             continue;
@@ -98,7 +100,9 @@ static void diff_section(struct differ *x, enum schema_section sec, const void *
 void config_diff(const struct config *before, const struct config *after, struct arena *a,
                  struct config_diff *ret)
 {
-    struct differ x = { { { before, true }, STRBUF(JSON_MAX) }, { { after, true }, STRBUF(JSON_MAX) }, a };
+    struct differ x = { { { before, true }, STRBUF(JSON_MAX) },
+                        { { after, true }, STRBUF(JSON_MAX) },
+                        a };
     *ret = (struct config_diff){ 0 };
     diff_models(&x, before, after, ret);
     diff_section(&x, SEC_ROOT, before, after, S(""), ret);

@@ -1,4 +1,5 @@
-/* dump.c: the effective configuration as JSON; the dump functions named in schema.def. See config.h. */
+/* dump.c: the effective configuration as JSON; the dump functions named in schema.def. See
+ * config.h. */
 #include "config/schema.h"
 
 #include "config/duration.h"
@@ -55,7 +56,8 @@ static bool costs(struct strbuf *out, const struct config_cost *at, size_t n)
 {
     bool ok = strbuf_addc(out, '{');
     for (size_t i = 0; ok && i < n; i++)
-        ok = comma(out, i) && key(out, at[i].key) && strbuf_addf(out, "%lld", (long long)at[i].cost);
+        ok =
+            comma(out, i) && key(out, at[i].key) && strbuf_addf(out, "%lld", (long long)at[i].cost);
     return ok && strbuf_addc(out, '}');
 }
 
@@ -68,13 +70,14 @@ static bool macros(struct strbuf *out, const struct config_macro *at, size_t n)
 }
 
 /* {"id": {section}, ...} over an array of structs that begin with `str id`. */
-static bool named(const struct dumper *d, struct strbuf *out, enum schema_section sec, const void *at,
-                  size_t n, size_t size)
+static bool named(const struct dumper *d, struct strbuf *out, enum schema_section sec,
+                  const void *at, size_t n, size_t size)
 {
     bool ok = strbuf_addc(out, '{');
     for (size_t i = 0; ok && i < n; i++) {
         const char *one = (const char *)at + i * size;
-        ok = comma(out, i) && key(out, *(const str *)(const void *)one) && schema_show(d, sec, one, out);
+        ok = comma(out, i) && key(out, *(const str *)(const void *)one) &&
+             schema_show(d, sec, one, out);
     }
     return ok && strbuf_addc(out, '}');
 }
@@ -105,7 +108,8 @@ SCHEMA_DUMP(dump_store)
 SCHEMA_DUMP(dump_every)
 {
     (void)d;
-    return strbuf_addc(out, '"') && duration_text(((const struct config *)base)->performance_every_ns, out) &&
+    return strbuf_addc(out, '"') &&
+           duration_text(((const struct config *)base)->performance_every_ns, out) &&
            strbuf_addc(out, '"');
 }
 
@@ -188,7 +192,8 @@ SCHEMA_DUMP(dump_model_macros)
 SCHEMA_DUMP(dump_loading)
 {
     (void)d;
-    return strbuf_add(out, ((const struct config_model *)base)->send_loading_state ? S("true") : S("false"));
+    return strbuf_add(out, ((const struct config_model *)base)->send_loading_state ? S("true")
+                                                                                   : S("false"));
 }
 
 SCHEMA_DUMP(dump_modalities_in)
@@ -211,7 +216,8 @@ SCHEMA_DUMP(dump_by_id)
     const struct config_filters *f = base;
     bool ok = strbuf_addc(out, '{');
     for (size_t i = 0; ok && i < f->n_by_id; i++)
-        ok = comma(out, i) && key(out, f->by_id[i].id) && schema_show_params(&f->by_id[i].params, out);
+        ok = comma(out, i) && key(out, f->by_id[i].id) &&
+             schema_show_params(&f->by_id[i].params, out);
     return ok && strbuf_addc(out, '}');
 }
 
@@ -236,8 +242,9 @@ SCHEMA_DUMP(dump_strategy)
 SCHEMA_DUMP(dump_router)
 {
     (void)d;
-    return strbuf_add(out, ((const struct config *)base)->router == CONFIG_ROUTER_MATRIX ? S("\"matrix\"")
-                                                                                         : S("\"group\""));
+    return strbuf_add(out, ((const struct config *)base)->router == CONFIG_ROUTER_MATRIX
+                               ? S("\"matrix\"")
+                               : S("\"group\""));
 }
 
 SCHEMA_DUMP(dump_matrix)
@@ -247,9 +254,9 @@ SCHEMA_DUMP(dump_matrix)
     if (c->router != CONFIG_ROUTER_MATRIX)
         return strbuf_add(out, S("null"));
     return strbuf_add(out, S("{\"vars\":")) && pairs(out, c->matrix.vars, c->matrix.n_vars) &&
-           strbuf_add(out, S(",\"evict_costs\":")) && costs(out, c->matrix.costs, c->matrix.n_costs) &&
-           strbuf_add(out, S(",\"sets\":")) && pairs(out, c->matrix.sets, c->matrix.n_sets) &&
-           strbuf_addc(out, '}');
+           strbuf_add(out, S(",\"evict_costs\":")) &&
+           costs(out, c->matrix.costs, c->matrix.n_costs) && strbuf_add(out, S(",\"sets\":")) &&
+           pairs(out, c->matrix.sets, c->matrix.n_sets) && strbuf_addc(out, '}');
 }
 
 SCHEMA_DUMP(dump_members)
@@ -261,8 +268,9 @@ SCHEMA_DUMP(dump_members)
 SCHEMA_DUMP(dump_scheduler)
 {
     (void)d;
-    return strbuf_add(out, ((const struct config *)base)->scheduler == CONFIG_SCHED_FIFO ? S("\"fifo\"")
-                                                                                         : S("\"serial\""));
+    return strbuf_add(out, ((const struct config *)base)->scheduler == CONFIG_SCHED_FIFO
+                               ? S("\"fifo\"")
+                               : S("\"serial\""));
 }
 
 SCHEMA_DUMP(dump_priority)

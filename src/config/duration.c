@@ -7,8 +7,8 @@ static int unit_of(str *s, int64_t *ret_ns)
         const char *name;
         int64_t ns;
     } units[] = {
-        { "ns", 1 },       { "us", 1000 },          { "\xC2\xB5s", 1000 },     { "\xCE\xBCs", 1000 },
-        { "ms", 1000000 }, { "s", 1000000000LL },   { "m", 60000000000LL },    { "h", 3600000000000LL },
+        { "ns", 1 },       { "us", 1000 },        { "\xC2\xB5s", 1000 },  { "\xCE\xBCs", 1000 },
+        { "ms", 1000000 }, { "s", 1000000000LL }, { "m", 60000000000LL }, { "h", 3600000000000LL },
     };
     size_t n = 0;
     while (n < s->len && s->ptr[n] != '.' && !chr_digit(s->ptr[n]))
@@ -39,7 +39,8 @@ static int take_part(str *s, int64_t *sum)
     }
     uint64_t v = 0;
     int64_t unit, part;
-    if (whole + frac == 0 || (whole && !str_to_u64(digits, &v)) || v > INT64_MAX || unit_of(s, &unit) != 0)
+    if (whole + frac == 0 || (whole && !str_to_u64(digits, &v)) || v > INT64_MAX ||
+        unit_of(s, &unit) != 0)
         return ERR_SYNTAX;
     if (__builtin_mul_overflow((int64_t)v, unit, &part))
         return ERR_SYNTAX;

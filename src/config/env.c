@@ -1,7 +1,7 @@
 /* env.c: `${env.NAME}` in configuration text (config.md 4.5), see load.h.
  *
- * The first pass works on the text of each file, so that values take their YAML type; the second on the
- * merged tree, for references that a value of the first pass brought in.
+ * The first pass works on the text of each file, so that values take their YAML type; the second on
+ * the merged tree, for references that a value of the first pass brought in.
  */
 #include "config/load.h"
 
@@ -126,8 +126,8 @@ static void cursor_to(struct cursor *c, str text, size_t at)
         }
 }
 
-static void add_shift(struct cfile *f, const struct cursor *c, str text, size_t at, size_t end, str value,
-                      int64_t *delta, uint32_t *delta_line)
+static void add_shift(struct cfile *f, const struct cursor *c, str text, size_t at, size_t end,
+                      str value, int64_t *delta, uint32_t *delta_line)
 {
     if (*delta_line != c->line)
         *delta = 0;
@@ -139,7 +139,8 @@ static void add_shift(struct cfile *f, const struct cursor *c, str text, size_t 
         f->cap_shifts = f->cap_shifts ? f->cap_shifts * 2 : 16;
         f->shifts = mem_resize(f->shifts, f->cap_shifts, sizeof *f->shifts);
     }
-    f->shifts[f->n_shifts++] = (struct shift){ c->line, from, from + new_len, old_from, old_from + old_len };
+    f->shifts[f->n_shifts++] =
+        (struct shift){ c->line, from, from + new_len, old_from, old_from + old_len };
     *delta += (int64_t)new_len - old_len;
 }
 
@@ -200,7 +201,8 @@ bool env_text(struct loader *l, size_t file)
     arena_init(&a, l->scratch.max);
     const struct ynode *root = NULL;
     struct yaml_opts quiet = { 0 };
-    /* What does not parse before the values are in gives no way to tell comments: all names count then. */
+    /* What does not parse before the values are in gives no way to tell comments: all names count
+     * then. */
     bool parsed = yaml_tree_parse(&a, f->text, &quiet, &root) == 0;
     struct names ns;
     map_init(&ns.where);
@@ -228,7 +230,8 @@ static const struct ynode *replace(struct loader *l, const struct ynode *n)
         enum lookup r = lookup(l, name, &v);
         if (r != ENV_FINE) {
             if (!l->env_failed)
-                load_error(l, n, NULL, NULL, "environment variable '%.*s' %s", STR_ARG(name), complaint(r));
+                load_error(l, n, NULL, NULL, "environment variable '%.*s' %s", STR_ARG(name),
+                           complaint(r));
             failed = true;
             continue;
         }
@@ -275,7 +278,8 @@ static void keys_too(struct loader *l, const struct ynode *n)
         const struct ynode *k = replace(l, p->key_node);
         if (k != p->key_node) {
             if (ynode_pair(n, k->text))
-                load_error(l, k, NULL, NULL, "mapping key \"%.*s\" already defined", STR_ARG(k->text));
+                load_error(l, k, NULL, NULL, "mapping key \"%.*s\" already defined",
+                           STR_ARG(k->text));
             p->key = k->text;
             p->key_node = k;
         }
@@ -288,7 +292,8 @@ const struct ynode *env_tree(struct loader *l, const struct ynode *root)
 {
     bool any = false;
     for (size_t i = 0; i < l->n_files; i++)
-        any |= str_find(l->files[i].text, S("env.")) >= 0 || str_find(l->files[i].text, S("\\")) >= 0;
+        any |=
+            str_find(l->files[i].text, S("env.")) >= 0 || str_find(l->files[i].text, S("\\")) >= 0;
     if (!any)
         return root;
     keys_too(l, root);

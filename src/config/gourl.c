@@ -141,7 +141,8 @@ int gourl_parse(str text, struct gourl *ret, struct error *e)
         str first, more;
         str_cut(rest, '/', &first, &more);
         if (!u.scheme.len && str_chr(first, ':') >= 0)
-            return error_set(e, ERR_SYNTAX, "no scheme, and a colon in the first part; write http://%.*s",
+            return error_set(e, ERR_SYNTAX,
+                             "no scheme, and a colon in the first part; write http://%.*s",
                              STR_ARG(rest));
         if (u.scheme.len) { /* "localhost:8080": accepted, but it names no host */
             *ret = u;

@@ -14,12 +14,14 @@ struct gourl {
     str port;     /* digits as written, may be empty */
     str path;     /* as written (escapes kept), without query and fragment; may be empty */
     str query;    /* without '?' */
-    unsigned port_num; /* the port, or 80 / 443 by scheme, or 0 when none is known or it is out of range */
+    /* The port, or 80 / 443 by scheme; 0 when none is known or it is out of range. */
+    unsigned port_num;
     bool ipv6;    /* host was in brackets */
     bool tls;     /* scheme is https */
 };
 
-/* Slices of `text`. 0, or ERR_SYNTAX with what is wrong in e. The empty text is a valid empty URL. */
+/* Slices of `text`. 0, or ERR_SYNTAX with what is wrong in e. The empty text is a valid empty URL.
+ * */
 MUSTCHECK int gourl_parse(str text, struct gourl *ret, struct error *e);
 
 #endif

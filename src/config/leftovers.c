@@ -1,4 +1,5 @@
-/* leftovers.c: references that nothing replaced (config.md 4.6), and suggestions for them; see load.h. */
+/* leftovers.c: references that nothing replaced (config.md 4.6), and suggestions for them; see
+ * load.h. */
 #include "config/load.h"
 
 #include "config/schema.h"
@@ -88,8 +89,9 @@ struct search {
 
 static bool plain_field(str f)
 {
-    static const char *const fields[] = { "cmd",  "cmdStop", "proxy", "checkEndpoint",
-                                          "name", "description", "filters.stripParams" };
+    static const char *const fields[] = {
+        "cmd", "cmdStop", "proxy", "checkEndpoint", "name", "description", "filters.stripParams"
+    };
     for (size_t i = 0; i < ARRAY_LEN(fields); i++)
         if (str_eq(f, str_c(fields[i])))
             return true;
@@ -123,17 +125,17 @@ static void hit_in_model(const struct search *s, const struct ynode *n, const st
     if (str_eq(name, S("PORT")) && s->model->port_error && str_eq(field, S("proxy")))
         return;
     if (plain_field(field) && builtin)
-        load_error(l, n, path, hint, "macro '${%.*s}' should have been substituted in %.*s.%.*s", STR_ARG(name),
-                   STR_ARG(id), STR_ARG(field));
+        load_error(l, n, path, hint, "macro '${%.*s}' should have been substituted in %.*s.%.*s",
+                   STR_ARG(name), STR_ARG(id), STR_ARG(field));
     else if (plain_field(field))
-        load_error(l, n, path, hint, "unknown macro '${%.*s}' found in %.*s.%.*s", STR_ARG(name), STR_ARG(id),
-                   STR_ARG(field));
+        load_error(l, n, path, hint, "unknown macro '${%.*s}' found in %.*s.%.*s", STR_ARG(name),
+                   STR_ARG(id), STR_ARG(field));
     else if (str_eq(s->field, S("capabilities")) || str_eq(s->field, S("metadata")))
-        load_error(l, n, path, hint, "model %.*s %.*s: unknown macro '${%.*s}'", STR_ARG(id), STR_ARG(s->field),
-                   STR_ARG(name));
+        load_error(l, n, path, hint, "model %.*s %.*s: unknown macro '${%.*s}'", STR_ARG(id),
+                   STR_ARG(s->field), STR_ARG(name));
     else
-        load_error(l, n, path, hint, "model %.*s %.*s: unknown macro '${%.*s}'", STR_ARG(id), STR_ARG(field),
-                   STR_ARG(name));
+        load_error(l, n, path, hint, "model %.*s %.*s: unknown macro '${%.*s}'", STR_ARG(id),
+                   STR_ARG(field), STR_ARG(name));
 }
 
 static void search_text(const struct search *s, const struct ynode *n, const struct cpath *path,
@@ -146,12 +148,14 @@ static void search_text(const struct search *s, const struct ynode *n, const str
         if (s->model)
             hit_in_model(s, n, path, model_path, name);
         else
-            load_error(l, n, path, suggest_macro(l, name, &l->globals), "%.*s: unknown macro '${%.*s}'",
-                       STR_ARG(cpath_text(l, path)), STR_ARG(name));
+            load_error(l, n, path, suggest_macro(l, name, &l->globals),
+                       "%.*s: unknown macro '${%.*s}'", STR_ARG(cpath_text(l, path)),
+                       STR_ARG(name));
     }
     for (at = 0; !l->env_failed && env_next(n->text, &at, &end, &name); at = end)
         load_error(l, n, path, "references to variables are replaced before macros are",
-                   "%.*s: environment variable '%.*s' not set", STR_ARG(cpath_text(l, path)), STR_ARG(name));
+                   "%.*s: environment variable '%.*s' not set", STR_ARG(cpath_text(l, path)),
+                   STR_ARG(name));
 }
 
 static void search(const struct search *s, const struct ynode *n, const struct cpath *path,
@@ -171,7 +175,8 @@ void leftovers_check(struct loader *l, const struct ynode *root, const struct lm
     for (uint32_t i = 0; i < root->n; i++) {
         const struct ypair *p = &root->pairs[i];
         struct search s = { .l = l };
-        if (!str_eq(p->key, S("models")) && !str_eq(p->key, S("macros")) && schema_find(SEC_ROOT, p->key))
+        if (!str_eq(p->key, S("models")) && !str_eq(p->key, S("macros")) &&
+            schema_find(SEC_ROOT, p->key))
             search(&s, p->value, CPATH(NULL, p->key), NULL);
     }
     for (size_t i = 0; i < models->len; i++) {

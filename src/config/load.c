@@ -63,7 +63,8 @@ static int64_t start_port(struct loader *l, const struct ynode *root)
 static void fill(struct loader *l, const struct ynode *root)
 {
     struct lmodels models;
-    macros_declare(l, ynode_get(root, S("macros")), STR_NONE, CPATH(NULL, S("macros")), &l->globals);
+    macros_declare(l, ynode_get(root, S("macros")), STR_NONE, CPATH(NULL, S("macros")),
+                   &l->globals);
     root = expand_globals(l, root);
     int64_t port = start_port(l, root);
     models_expand(l, root, port, &models);

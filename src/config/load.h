@@ -1,7 +1,7 @@
 /* load.h: inside of config/: the loader's state and the steps of a load, in the order of load.c.
  *
- * Trees are read-only. A step that changes values makes a new tree that shares what stayed the same; every
- * new node keeps the place (file, line, column) of the text that it comes from.
+ * Trees are read-only. A step that changes values makes a new tree that shares what stayed the
+ * same; every new node keeps the place (file, line, column) of the text that it comes from.
  */
 #ifndef LUASWAP_CONFIG_LOAD_H
 #define LUASWAP_CONFIG_LOAD_H
@@ -20,7 +20,8 @@ struct cpath {
 #define CPATH(up_, key_) (&(const struct cpath){ (up_), (key_), -1 })
 #define CPATH_AT(up_, i_) (&(const struct cpath){ (up_), STR_NONE, (long)(i_) })
 
-/* A replacement within a line moved the columns behind it: [from, to) here was [old_from, old_to). */
+/* A replacement within a line moved the columns behind it: [from, to) here was [old_from, old_to).
+ * */
 struct shift {
     uint32_t line, from, to, old_from, old_to;
 };
@@ -54,18 +55,20 @@ struct loader {
     size_t n_files;
     struct lmacros globals;
     struct matrix *matrix; /* compiled, under the matrix router; for the selectors' rules */
-    bool full;       /* a size limit was hit and said */
+    bool full;             /* a size limit was hit and said */
     struct config_peer_ref ambiguous; /* stands in a map for "several" */
-    bool env_failed; /* a variable is missing and that was said: its reference is still in the text */
+    /* A variable is missing and that was said: its reference is still in the text. */
+    bool env_failed;
 };
 
-void load_error(struct loader *l, const struct ynode *at, const struct cpath *path, const char *hint,
-                const char *fmt, ...) PRINTF_LIKE(5, 6);
+void load_error(struct loader *l, const struct ynode *at, const struct cpath *path,
+                const char *hint, const char *fmt, ...) PRINTF_LIKE(5, 6);
 void load_warn(struct loader *l, const struct ynode *at, const struct cpath *path, const char *hint,
                const char *fmt, ...) PRINTF_LIKE(5, 6);
 /* The column in the file as a person sees it, for one in the text with variables put in. */
 uint32_t load_column(const struct cfile *f, uint32_t line, uint32_t col);
-/* For what is wrong with a file as a whole (line 0), or with a place of the file that has no node. */
+/* For what is wrong with a file as a whole (line 0), or with a place of the file that has no node.
+ * */
 void load_error_at(struct loader *l, str file, uint32_t line, uint32_t col, const char *fmt, ...)
     PRINTF_LIKE(5, 6);
 /* Says once that the configuration is too large. */
@@ -89,8 +92,9 @@ bool source_read(struct loader *l);
 /* NULL, or what is wrong with a store path: "is a directory, not a file", ... */
 const char *source_store_problem(str path);
 
-/* env.c: `${env.NAME}` in the text of a file (first pass) and in the merged tree (second pass). What is
- * wrong is said and the reference left as it is; env_text is false when parsing would only add noise. */
+/* env.c: `${env.NAME}` in the text of a file (first pass) and in the merged tree (second pass).
+ * What is wrong is said and the reference left as it is; env_text is false when parsing would only
+ * add noise. */
 bool env_text(struct loader *l, size_t file);
 const struct ynode *env_tree(struct loader *l, const struct ynode *root);
 /* Finds the next reference at or after *at; the whole match is [*at, *ret_end). */
@@ -101,8 +105,10 @@ const struct ynode *merge_files(struct loader *l);
 
 /* tree.c */
 typedef const struct ynode *tree_fn(struct loader *l, const struct ynode *scalar, void *ud);
-/* Applies fn to all scalars of values; mappings with a key that is no text are left alone when `strict`. */
-const struct ynode *tree_map(struct loader *l, const struct ynode *n, bool strict, tree_fn *fn, void *ud);
+/* Applies fn to all scalars of values; mappings with a key that is no text are left alone when
+ * `strict`. */
+const struct ynode *tree_map(struct loader *l, const struct ynode *n, bool strict, tree_fn *fn,
+                             void *ud);
 bool tree_string_map(const struct ynode *n);
 /* A copy of the scalar `like` with another text (a string). */
 const struct ynode *tree_text(struct loader *l, const struct ynode *like, str text);
@@ -125,13 +131,14 @@ struct lmodels {
     struct lmodel *at; /* sorted by id */
     size_t len;
 };
-void macros_declare(struct loader *l, const struct ynode *block, str model, const struct cpath *path,
-                    struct lmacros *ret);
+void macros_declare(struct loader *l, const struct ynode *block, str model,
+                    const struct cpath *path, struct lmacros *ret);
 /* Next "${NAME}" at or after *at, NAME of letters, digits, '_' and '-'. */
 bool macro_next(str s, size_t *at, size_t *ret_end, str *ret_name);
 const struct ynode *macros_apply(struct loader *l, const struct ynode *n, const struct lmacros *m);
 /* The models of the root, with macros and ports applied. */
-void models_expand(struct loader *l, const struct ynode *root, int64_t start_port, struct lmodels *ret);
+void models_expand(struct loader *l, const struct ynode *root, int64_t start_port,
+                   struct lmodels *ret);
 /* The text of a macro's value where it is written into other text. */
 str macro_text(struct loader *l, const struct ynode *value);
 
@@ -148,17 +155,18 @@ bool decode_text(struct loader *l, const struct ynode *n, const struct cpath *pa
 bool decode_int(struct loader *l, const struct ynode *n, const struct cpath *path, int64_t *ret);
 bool decode_bool(struct loader *l, const struct ynode *n, const struct cpath *path, bool *ret);
 /* A list of texts, nulls left out. */
-bool decode_texts(struct loader *l, const struct ynode *n, const struct cpath *path, const str **ret,
-                  size_t *ret_n);
+bool decode_texts(struct loader *l, const struct ynode *n, const struct cpath *path,
+                  const str **ret, size_t *ret_n);
 bool decode_params(struct loader *l, const struct ynode *n, const struct cpath *path,
                    struct config_params *ret);
 /* False and an error unless n is a mapping; false without one for null and absent. */
 bool decode_is_map(struct loader *l, const struct ynode *n, const struct cpath *path);
 /* As JSON in the snapshot. */
 str decode_json(struct loader *l, const struct ynode *n, const struct cpath *path);
-void decode_wrong_type(struct loader *l, const struct ynode *n, const struct cpath *path, const char *wanted);
-void decode_filters_done(struct loader *l, const struct ynode *n, bool legacy, const struct cpath *path,
-                         struct config_filters *f);
+void decode_wrong_type(struct loader *l, const struct ynode *n, const struct cpath *path,
+                       const char *wanted);
+void decode_filters_done(struct loader *l, const struct ynode *n, bool legacy,
+                         const struct cpath *path, struct config_filters *f);
 
 /* check_*.c: sections with rules of their own, in the order of config.md section 2 */
 void check_globals(struct loader *l, const struct ynode *root);
@@ -167,7 +175,7 @@ void check_aliases(struct loader *l, const struct lmodels *models);
 void check_peers(struct loader *l, const struct ynode *root);
 void check_routing(struct loader *l, const struct ynode *root);
 void check_scheduler(struct loader *l, const struct ynode *root);
-void check_names(struct loader *l, const struct ynode *root);     /* preload, apiKeys, peer names */
+void check_names(struct loader *l, const struct ynode *root); /* preload, apiKeys, peer names */
 void check_selectors(struct loader *l, const struct ynode *root);
 void check_profiles(struct loader *l, const struct ynode *root);
 void check_policies(struct loader *l, const struct ynode *root);

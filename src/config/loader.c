@@ -15,8 +15,8 @@ static size_t path_add(const struct cpath *p, char *out, size_t size)
     if (p->index >= 0)
         n = snprintf(out + len, size - len, "[%ld]", p->index);
     else
-        n = snprintf(out + len, size - len, "%s%.*s", len ? "." : "", (int)(p->key.len > 100 ? 100 : p->key.len),
-                     p->key.len ? p->key.ptr : "");
+        n = snprintf(out + len, size - len, "%s%.*s", len ? "." : "",
+                     (int)(p->key.len > 100 ? 100 : p->key.len), p->key.len ? p->key.ptr : "");
     if (n < 0)
         return len;
     return len + (size_t)n < size ? len + (size_t)n : size - 1;
@@ -45,13 +45,14 @@ uint32_t load_column(const struct cfile *f, uint32_t line, uint32_t col)
     return col;
 }
 
-static void add(struct loader *l, bool error, str file, uint32_t line, uint32_t col, const struct cpath *path,
-                const char *hint, const char *fmt, va_list ap) PRINTF_LIKE(8, 0);
+static void add(struct loader *l, bool error, str file, uint32_t line, uint32_t col,
+                const struct cpath *path, const char *hint, const char *fmt, va_list ap)
+    PRINTF_LIKE(8, 0);
 static void add_node(struct loader *l, bool error, const struct ynode *at, const struct cpath *path,
                      const char *hint, const char *fmt, va_list ap) PRINTF_LIKE(6, 0);
 
-static void add(struct loader *l, bool error, str file, uint32_t line, uint32_t col, const struct cpath *path,
-                const char *hint, const char *fmt, va_list ap)
+static void add(struct loader *l, bool error, str file, uint32_t line, uint32_t col,
+                const struct cpath *path, const char *hint, const char *fmt, va_list ap)
 {
     char text[TEXT_MAX], key[TEXT_MAX];
     int n = vsnprintf(text, sizeof text, fmt, ap);
@@ -79,8 +80,8 @@ static void add_node(struct loader *l, bool error, const struct ynode *at, const
     add(l, error, f->name, at->line, load_column(f, at->line, at->col), path, hint, fmt, ap);
 }
 
-void load_error(struct loader *l, const struct ynode *at, const struct cpath *path, const char *hint,
-                const char *fmt, ...)
+void load_error(struct loader *l, const struct ynode *at, const struct cpath *path,
+                const char *hint, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -108,7 +109,8 @@ void load_error_at(struct loader *l, str file, uint32_t line, uint32_t col, cons
 void load_full(struct loader *l)
 {
     if (!l->full)
-        load_error(l, NULL, NULL, "look for macros that multiply each other, or for very large values",
+        load_error(l, NULL, NULL,
+                   "look for macros that multiply each other, or for very large values",
                    "the configuration is too large once everything is expanded");
     l->full = true;
 }

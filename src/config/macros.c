@@ -1,7 +1,7 @@
 /* macros.c: macro declarations, their expansion, ports; see load.h and config.md 4.1 to 4.4.
  *
- * The reference replaces one macro after the other, last to first, throughout a tree. Strings are independent
- * of each other, so here each string goes through the same sequence on its own.
+ * The reference replaces one macro after the other, last to first, throughout a tree. Strings are
+ * independent of each other, so here each string goes through the same sequence on its own.
  */
 #include "config/load.h"
 
@@ -75,8 +75,9 @@ static const char *declaration_problem(str name, const struct ynode *v, const ch
     if (name.len > NAME_MAX_LEN)
         return "exceeds maximum length of 63 characters";
     if (!chars_ok) {
-        *hint = str_eq(name, S("<<")) ? "merge keys do not work inside `macros`; take the whole block with an alias"
-                                      : "use letters, digits, '_' and '-'";
+        *hint = str_eq(name, S("<<"))
+                    ? "merge keys do not work inside `macros`; take the whole block with an alias"
+                    : "use letters, digits, '_' and '-'";
         return "contains invalid characters";
     }
     if (v->type == YN_STR && find_ref(v->text, name) >= 0) {
@@ -95,16 +96,16 @@ static const char *declaration_problem(str name, const struct ynode *v, const ch
     return NULL;
 }
 
-void macros_declare(struct loader *l, const struct ynode *block, str model, const struct cpath *path,
-                    struct lmacros *ret)
+void macros_declare(struct loader *l, const struct ynode *block, str model,
+                    const struct cpath *path, struct lmacros *ret)
 {
     *ret = (struct lmacros){ 0 };
     if (!block || block->type == YN_NULL)
         return;
     const char *before = model.ptr ? "model " : "", *after = model.ptr ? ": " : "";
     if (block->type != YN_MAP) {
-        load_error(l, block, path, NULL, "%s%.*s%smacros must be a mapping, not %s", before, STR_ARG(model),
-                   after, ynode_type_name(block->type));
+        load_error(l, block, path, NULL, "%s%.*s%smacros must be a mapping, not %s", before,
+                   STR_ARG(model), after, ynode_type_name(block->type));
         return;
     }
     if (block->merge_line) {
@@ -112,7 +113,8 @@ void macros_declare(struct loader *l, const struct ynode *block, str model, cons
         at.line = block->merge_line;
         at.col = block->merge_col;
         const char *hint = NULL;
-        load_error(l, &at, path, "merge keys do not work inside `macros`; take the whole block with an alias",
+        load_error(l, &at, path,
+                   "merge keys do not work inside `macros`; take the whole block with an alias",
                    "%s%.*s%smacro name '<<' %s", before, STR_ARG(model), after,
                    declaration_problem(S("<<"), &at, &hint));
     }
@@ -128,9 +130,10 @@ void macros_declare(struct loader *l, const struct ynode *block, str model, cons
             continue;
         bool of_value = bad && (bad[0] == 'm' || str_starts(str_c(bad), S("contains self")));
         if (bad)
-            load_error(l, of_value ? p->value : p->key_node, CPATH(path, p->key), hint, "%s%.*s%smacro %s'%.*s' %s",
-                       before, STR_ARG(model), after, of_value ? "" : "name ",
-                       (int)(p->key.len > 100 ? 100 : p->key.len), p->key.ptr, bad);
+            load_error(l, of_value ? p->value : p->key_node, CPATH(path, p->key), hint,
+                       "%s%.*s%smacro %s'%.*s' %s", before, STR_ARG(model), after,
+                       of_value ? "" : "name ", (int)(p->key.len > 100 ? 100 : p->key.len),
+                       p->key.ptr, bad);
         else
             ret->at[ret->len++] = (struct lmacro){ p->key, p->value };
     }
@@ -155,7 +158,8 @@ static const struct ynode *typed(struct loader *l, const struct ynode *at, const
 }
 
 /* The text with every "${name}" replaced; the first is at `at`. */
-static const struct ynode *insert(struct loader *l, const struct ynode *n, size_t at, str name, str value)
+static const struct ynode *insert(struct loader *l, const struct ynode *n, size_t at, str name,
+                                  str value)
 {
     struct strbuf out = STRBUF(STRING_MAX);
     str rest = n->text;
@@ -199,8 +203,8 @@ const struct ynode *macros_apply(struct loader *l, const struct ynode *n, const 
 /* ---- models ---- */
 
 /* Keys of filters.setParamsByID: the only keys that macros reach. */
-static const struct ynode *expand_id_keys(struct loader *l, const struct lmodel *m, const struct ynode *node,
-                                          const struct lmacros *scope)
+static const struct ynode *expand_id_keys(struct loader *l, const struct lmodel *m,
+                                          const struct ynode *node, const struct lmacros *scope)
 {
     const struct ynode *filters = ynode_get(node, S("filters"));
     if (!filters || !tree_string_map(filters))
@@ -233,9 +237,10 @@ static const struct ynode *expand_id_keys(struct loader *l, const struct lmodel 
         for (uint32_t k = 0; k < i; k++)
             if (str_eq(pairs[i].key, pairs[k].key)) {
                 load_error(l, pairs[i].key_node, NULL, NULL,
-                           "model %.*s filters.setParamsByID: the keys '%.*s' and '%.*s' resolve to the same value '%.*s'",
-                           STR_ARG(m->id), STR_ARG(by_id->pairs[k].key), STR_ARG(by_id->pairs[i].key),
-                           STR_ARG(pairs[i].key));
+                           "model %.*s filters.setParamsByID: the keys '%.*s' and '%.*s' resolve "
+                           "to the same value '%.*s'",
+                           STR_ARG(m->id), STR_ARG(by_id->pairs[k].key),
+                           STR_ARG(by_id->pairs[i].key), STR_ARG(pairs[i].key));
                 break;
             }
     if (changed)
@@ -288,8 +293,10 @@ static void assign_port(struct loader *l, struct lmodel *m, int64_t *next_port)
         m->port_error = is_port_ref(proxy);
         if (m->port_error)
             load_error(l, proxy, CPATH(CPATH(CPATH(NULL, S("models")), m->id), S("proxy")),
-                       "use ${PORT} in cmd, or write the fixed address into proxy, for example http://localhost:8080",
-                       "model %.*s: proxy uses ${PORT} but cmd does not - ${PORT} is only available when used in cmd",
+                       "use ${PORT} in cmd, or write the fixed address into proxy, for example "
+                       "http://localhost:8080",
+                       "model %.*s: proxy uses ${PORT} but cmd does not - ${PORT} is only "
+                       "available when used in cmd",
                        STR_ARG(m->id));
         return;
     }
@@ -311,8 +318,8 @@ static void id_keys_leftover(struct loader *l, const struct lmodel *m)
         str name;
         if (macro_next(by_id->pairs[i].key, &at, &end, &name))
             load_error(l, by_id->pairs[i].key_node, NULL, NULL,
-                       "unknown macro '${%.*s}' found in model %.*s filters.setParamsByID key", STR_ARG(name),
-                       STR_ARG(m->id));
+                       "unknown macro '${%.*s}' found in model %.*s filters.setParamsByID key",
+                       STR_ARG(name), STR_ARG(m->id));
     }
 }
 
@@ -321,12 +328,14 @@ static void expand_model(struct loader *l, struct lmodel *m, int64_t *next_port)
     const struct ynode *n = m->pair->value;
     const struct cpath *path = CPATH(CPATH(NULL, S("models")), m->id);
     if (n->type == YN_NULL) {
-        load_error(l, m->pair->key_node, path, "give it at least a cmd with ${PORT}, or a cmd and a proxy",
+        load_error(l, m->pair->key_node, path,
+                   "give it at least a cmd with ${PORT}, or a cmd and a proxy",
                    "model %.*s: has no settings", STR_ARG(m->id));
         return;
     }
     if (n->type != YN_MAP) {
-        load_error(l, n, path, NULL, "model %.*s: cannot unmarshal %s into a model; a mapping is needed",
+        load_error(l, n, path, NULL,
+                   "model %.*s: cannot unmarshal %s into a model; a mapping is needed",
                    STR_ARG(m->id), ynode_type_name(n->type));
         return;
     }
@@ -335,15 +344,17 @@ static void expand_model(struct loader *l, struct lmodel *m, int64_t *next_port)
     m->node = tree_set(l, n, S("macros"), NULL);
     if (!tree_string_map(m->node)) {
         load_warn(l, n, path, "quote the key",
-                  "model %.*s: has a key that is no text, so no macros are expanded in it", STR_ARG(m->id));
+                  "model %.*s: has a key that is no text, so no macros are expanded in it",
+                  STR_ARG(m->id));
         return;
     }
     m->node = strip_comments(l, m->node, S("cmd"));
     m->node = strip_comments(l, m->node, S("cmdStop"));
     const struct ynode *proxy = ynode_get(m->node, S("proxy"));
     if (!proxy || proxy->type == YN_NULL)
-        m->node = tree_set(l, m->node, S("proxy"),
-                           tree_text(l, proxy ? proxy : m->pair->key_node, S("http://localhost:${PORT}")));
+        m->node = tree_set(
+            l, m->node, S("proxy"),
+            tree_text(l, proxy ? proxy : m->pair->key_node, S("http://localhost:${PORT}")));
     m->node = macros_apply(l, m->node, &m->scope);
     m->node = expand_id_keys(l, m, m->node, &m->scope);
     assign_port(l, m, next_port);
@@ -356,7 +367,8 @@ static int by_id(const void *x, const void *y)
     return str_cmp(a->id, b->id);
 }
 
-void models_expand(struct loader *l, const struct ynode *root, int64_t start_port, struct lmodels *ret)
+void models_expand(struct loader *l, const struct ynode *root, int64_t start_port,
+                   struct lmodels *ret)
 {
     *ret = (struct lmodels){ 0 };
     const struct ynode *models = ynode_get(root, S("models"));
@@ -374,7 +386,8 @@ void models_expand(struct loader *l, const struct ynode *root, int64_t start_por
         return;
     }
     for (uint32_t i = 0; i < models->n; i++)
-        ret->at[ret->len++] = (struct lmodel){ .id = models->pairs[i].key, .pair = &models->pairs[i] };
+        ret->at[ret->len++] =
+            (struct lmodel){ .id = models->pairs[i].key, .pair = &models->pairs[i] };
     qsort(ret->at, ret->len, sizeof *ret->at, by_id);
     int64_t next_port = start_port;
     for (size_t i = 0; i < ret->len && !l->full; i++)

@@ -8,8 +8,14 @@
 
 static bool identity_map(const struct cpath *path, struct loader *l)
 {
-    static const char *const paths[] = { "models", "groups", "profiles", "selectors", "peers", "matrix",
-                                         "routing.router.settings.groups", "routing.router.settings.matrix" };
+    static const char *const paths[] = { "models",
+                                         "groups",
+                                         "profiles",
+                                         "selectors",
+                                         "peers",
+                                         "matrix",
+                                         "routing.router.settings.groups",
+                                         "routing.router.settings.matrix" };
     str p = cpath_text(l, path);
     for (size_t i = 0; i < ARRAY_LEN(paths); i++)
         if (str_eq(p, str_c(paths[i])))
@@ -22,18 +28,20 @@ struct side {
     bool aliased;
 };
 
-static const struct ynode *merge(struct loader *l, struct side a, struct side b, const struct cpath *path);
+static const struct ynode *merge(struct loader *l, struct side a, struct side b,
+                                 const struct cpath *path);
 
 static void say_earlier(struct loader *l, const struct ynode *a, char out[160])
 {
     str name = a->file < l->n_files ? l->files[a->file].name : S("an earlier source");
-    snprintf(out, 160, "the earlier one is at %.*s:%u:%u", (int)(name.len > 100 ? 100 : name.len), name.ptr,
-             (unsigned)a->line, (unsigned)a->col);
+    snprintf(out, 160, "the earlier one is at %.*s:%u:%u", (int)(name.len > 100 ? 100 : name.len),
+             name.ptr, (unsigned)a->line, (unsigned)a->col);
 }
 
 /* Both are mappings: a with the pairs of b joined in. */
-static const struct ynode *merge_maps(struct loader *l, const struct ynode *a, const struct ynode *b,
-                                      const struct cpath *path, bool identity)
+static const struct ynode *merge_maps(struct loader *l, const struct ynode *a,
+                                      const struct ynode *b, const struct cpath *path,
+                                      bool identity)
 {
     char where[160];
     struct ynode *c = arena_try(&l->scratch, sizeof *c);
@@ -68,7 +76,8 @@ static const struct ynode *merge_maps(struct loader *l, const struct ynode *a, c
     return c;
 }
 
-static const struct ynode *join_lists(struct loader *l, const struct ynode *a, const struct ynode *b)
+static const struct ynode *join_lists(struct loader *l, const struct ynode *a,
+                                      const struct ynode *b)
 {
     struct ynode *c = arena_try(&l->scratch, sizeof *c);
     const struct ynode **items = arena_try(&l->scratch, ((size_t)a->n + b->n) * sizeof *items);
@@ -91,7 +100,8 @@ static bool collection(const struct ynode *n)
     return n->type == YN_SEQ || n->type == YN_MAP;
 }
 
-static const struct ynode *merge(struct loader *l, struct side a, struct side b, const struct cpath *path)
+static const struct ynode *merge(struct loader *l, struct side a, struct side b,
+                                 const struct cpath *path)
 {
     char where[160];
     const struct ynode *x = a.node, *y = b.node;
@@ -100,12 +110,14 @@ static const struct ynode *merge(struct loader *l, struct side a, struct side b,
     if (identity_map(path, l)) {
         if (x->type == YN_MAP && y->type == YN_MAP)
             return merge_maps(l, x, y, path, true);
-        load_error(l, y, path, where, "conflict at \"%.*s\": expected a mapping in both files", STR_ARG(p));
+        load_error(l, y, path, where, "conflict at \"%.*s\": expected a mapping in both files",
+                   STR_ARG(p));
         return x->type == YN_MAP ? x : y;
     }
     if (a.aliased || b.aliased) {
         load_error(l, y, path, where,
-                   "conflict at \"%.*s\": incompatible YAML node kinds (an alias cannot be merged)", STR_ARG(p));
+                   "conflict at \"%.*s\": incompatible YAML node kinds (an alias cannot be merged)",
+                   STR_ARG(p));
         return x;
     }
     if (x->type == YN_MAP && y->type == YN_MAP)
@@ -117,11 +129,13 @@ static const struct ynode *merge(struct loader *l, struct side a, struct side b,
     if (y->blank)
         return x;
     if (collection(x) || collection(y)) {
-        load_error(l, y, path, where, "conflict at \"%.*s\": incompatible YAML node kinds", STR_ARG(p));
+        load_error(l, y, path, where, "conflict at \"%.*s\": incompatible YAML node kinds",
+                   STR_ARG(p));
         return x;
     }
     if (x->type != y->type || !str_eq(x->text, y->text))
-        load_error(l, y, path, where, "conflict at \"%.*s\": %.*s sets a different value than a previous source",
+        load_error(l, y, path, where,
+                   "conflict at \"%.*s\": %.*s sets a different value than a previous source",
                    STR_ARG(p), STR_ARG(l->files[y->file < l->n_files ? y->file : 0].name));
     return x;
 }
@@ -136,8 +150,8 @@ struct parse_ud {
 static void on_error(void *ud, uint32_t line, uint32_t col, const char *text)
 {
     struct parse_ud *p = ud;
-    load_error_at(p->l, p->file->name, line, load_column(p->file, line, col), "failed to parse config %.*s: %s",
-                  STR_ARG(p->file->name), text);
+    load_error_at(p->l, p->file->name, line, load_column(p->file, line, col),
+                  "failed to parse config %.*s: %s", STR_ARG(p->file->name), text);
 }
 
 const struct ynode *merge_files(struct loader *l)
@@ -150,8 +164,8 @@ const struct ynode *merge_files(struct loader *l)
             continue;
         struct parse_ud ud = { l, &l->files[i] };
         struct yaml_opts opts = { .file = (uint16_t)i, .on_error = on_error, .ud = &ud };
-        if (yaml_tree_parse(&l->scratch, l->files[i].text, &opts, &root) != 0 || !root || !collection(root) ||
-            root->n == 0)
+        if (yaml_tree_parse(&l->scratch, l->files[i].text, &opts, &root) != 0 || !root ||
+            !collection(root) || root->n == 0)
             continue;
         if (root->type != YN_MAP)
             load_error(l, root, NULL, NULL, "config %.*s: top-level YAML must be a mapping",

@@ -58,22 +58,35 @@ static bool word_chr(char c)
 
 /* Unicode 15 general categories and scripts, each between spaces. */
 static const char unicode_names[] =
-    " Any C Cc Cf Co Cs L Ll Lm Lo Lt Lu M Mc Me Mn N Nd Nl No P Pc Pd Pe Pf Pi Po Ps S Sc Sk Sm So Z Zl Zp Zs "
-    "Adlam Ahom Anatolian_Hieroglyphs Arabic Armenian Avestan Balinese Bamum Bassa_Vah Batak Bengali "
-    "Bhaiksuki Bopomofo Brahmi Braille Buginese Buhid Canadian_Aboriginal Carian Caucasian_Albanian Chakma "
-    "Cham Cherokee Chorasmian Common Coptic Cuneiform Cypriot Cypro_Minoan Cyrillic Deseret Devanagari "
-    "Dives_Akuru Dogra Duployan Egyptian_Hieroglyphs Elbasan Elymaic Ethiopic Georgian Glagolitic Gothic "
-    "Grantha Greek Gujarati Gunjala_Gondi Gurmukhi Han Hangul Hanifi_Rohingya Hanunoo Hatran Hebrew Hiragana "
-    "Imperial_Aramaic Inherited Inscriptional_Pahlavi Inscriptional_Parthian Javanese Kaithi Kannada "
-    "Katakana Kawi Kayah_Li Kharoshthi Khitan_Small_Script Khmer Khojki Khudawadi Lao Latin Lepcha Limbu "
+    " Any C Cc Cf Co Cs L Ll Lm Lo Lt Lu M Mc Me Mn N Nd Nl No P Pc Pd Pe Pf Pi Po Ps S Sc Sk Sm "
+    "So Z Zl Zp Zs "
+    "Adlam Ahom Anatolian_Hieroglyphs Arabic Armenian Avestan Balinese Bamum Bassa_Vah Batak "
+    "Bengali "
+    "Bhaiksuki Bopomofo Brahmi Braille Buginese Buhid Canadian_Aboriginal Carian "
+    "Caucasian_Albanian Chakma "
+    "Cham Cherokee Chorasmian Common Coptic Cuneiform Cypriot Cypro_Minoan Cyrillic Deseret "
+    "Devanagari "
+    "Dives_Akuru Dogra Duployan Egyptian_Hieroglyphs Elbasan Elymaic Ethiopic Georgian Glagolitic "
+    "Gothic "
+    "Grantha Greek Gujarati Gunjala_Gondi Gurmukhi Han Hangul Hanifi_Rohingya Hanunoo Hatran "
+    "Hebrew Hiragana "
+    "Imperial_Aramaic Inherited Inscriptional_Pahlavi Inscriptional_Parthian Javanese Kaithi "
+    "Kannada "
+    "Katakana Kawi Kayah_Li Kharoshthi Khitan_Small_Script Khmer Khojki Khudawadi Lao Latin Lepcha "
+    "Limbu "
     "Linear_A Linear_B Lisu Lycian Lydian Mahajani Makasar Malayalam Mandaic Manichaean Marchen "
-    "Masaram_Gondi Medefaidrin Meetei_Mayek Mende_Kikakui Meroitic_Cursive Meroitic_Hieroglyphs Miao Modi "
+    "Masaram_Gondi Medefaidrin Meetei_Mayek Mende_Kikakui Meroitic_Cursive Meroitic_Hieroglyphs "
+    "Miao Modi "
     "Mongolian Mro Multani Myanmar Nabataean Nag_Mundari Nandinagari New_Tai_Lue Newa Nko Nushu "
     "Nyiakeng_Puachue_Hmong Ogham Ol_Chiki Old_Hungarian Old_Italic Old_North_Arabian Old_Permic "
-    "Old_Persian Old_Sogdian Old_South_Arabian Old_Turkic Old_Uyghur Oriya Osage Osmanya Pahawh_Hmong "
-    "Palmyrene Pau_Cin_Hau Phags_Pa Phoenician Psalter_Pahlavi Rejang Runic Samaritan Saurashtra Sharada "
-    "Shavian Siddham SignWriting Sinhala Sogdian Sora_Sompeng Soyombo Sundanese Syloti_Nagri Syriac "
-    "Tagalog Tagbanwa Tai_Le Tai_Tham Tai_Viet Takri Tamil Tangsa Tangut Telugu Thaana Thai Tibetan "
+    "Old_Persian Old_Sogdian Old_South_Arabian Old_Turkic Old_Uyghur Oriya Osage Osmanya "
+    "Pahawh_Hmong "
+    "Palmyrene Pau_Cin_Hau Phags_Pa Phoenician Psalter_Pahlavi Rejang Runic Samaritan Saurashtra "
+    "Sharada "
+    "Shavian Siddham SignWriting Sinhala Sogdian Sora_Sompeng Soyombo Sundanese Syloti_Nagri "
+    "Syriac "
+    "Tagalog Tagbanwa Tai_Le Tai_Tham Tai_Viet Takri Tamil Tangsa Tangut Telugu Thaana Thai "
+    "Tibetan "
     "Tifinagh Tirhuta Toto Ugaritic Vai Vithkuqi Wancho Warang_Citi Yezidi Yi Zanabazar_Square ";
 
 /* After "\p" or "\P". */
@@ -149,7 +162,8 @@ static bool perl_class(struct re *r)
     if (peek(r, 0) != '\\' || r->at + 1 >= r->s.len)
         return false;
     char c = peek(r, 1);
-    if (c != 'd' && c != 'D' && c != 's' && c != 'S' && c != 'w' && c != 'W' && c != 'p' && c != 'P')
+    if (c != 'd' && c != 'D' && c != 's' && c != 'S' && c != 'w' && c != 'W' && c != 'p' &&
+        c != 'P')
         return false;
     r->at += 2;
     return c == 'p' || c == 'P' ? unicode_class(r) || true : true;
@@ -159,7 +173,8 @@ static bool perl_class(struct re *r)
 
 static bool posix_class(struct re *r)
 {
-    static const char names[] = " alnum alpha ascii blank cntrl digit graph lower print punct space upper word xdigit ";
+    static const char names[] =
+        " alnum alpha ascii blank cntrl digit graph lower print punct space upper word xdigit ";
     char spaced[16];
     str rest = str_sub(r->s, r->at + 2, r->s.len);
     ptrdiff_t close = str_find(rest, S(":]"));
@@ -255,7 +270,8 @@ static bool group_name(struct re *r)
 static bool group_kind(struct re *r, bool *ret_group)
 {
     *ret_group = true;
-    if (eat(r, "P<") || (peek(r, 0) == '<' && peek(r, 1) != '=' && peek(r, 1) != '!' && eat(r, "<")))
+    if (eat(r, "P<") ||
+        (peek(r, 0) == '<' && peek(r, 1) != '=' && peek(r, 1) != '!' && eat(r, "<")))
         return group_name(r);
     bool minus = false, any = false;
     for (;; r->at++) {
@@ -361,7 +377,7 @@ static bool escape(struct re *r)
     if (perl_class(r))
         return !r->failed;
     r->at++;
-    if (peek(r, 0) && strchr("AbBzC", peek(r, 0))) {
+    if (peek(r, 0) && strchr("AbBz", peek(r, 0))) {
         r->at++;
         return true;
     }

@@ -1,10 +1,10 @@
 /* re2.h: is a pattern legal RE2, the syntax of upstream.ignorePaths?
  *
- * What: a checker for the syntax only, so that the pure layers need no matcher and patterns that another
- *       engine would accept (look-around, back-references) are refused as in the reference.
- * Note for those who compile the pattern with PCRE2: everything accepted here means the same there with
- *       UTF and DOLLAR_ENDONLY set, except \1..\7 followed by octal digits (octal here) and \v (one
- *       character here).
+ * What: a checker for the syntax only, so that the pure layers need no matcher and patterns that
+ *       another engine would accept (look-around, back-references) are refused as in the reference.
+ * Note for those who compile the pattern with PCRE2: everything accepted here means the same there
+ *       with UTF and DOLLAR_ENDONLY set, except \1..\7 followed by octal digits (octal here) and \v
+ *       (one character here).
  * Limits: groups nest at most 200 deep.
  */
 #ifndef LUASWAP_CONFIG_RE2_H

@@ -19,8 +19,8 @@ void config_report_fini(struct config_report *r)
 
 static bool same(const struct config_issue *a, const struct config_issue *b)
 {
-    return a->error == b->error && a->line == b->line && a->col == b->col && str_eq(a->text, b->text) &&
-           str_eq(a->file, b->file);
+    return a->error == b->error && a->line == b->line && a->col == b->col &&
+           str_eq(a->text, b->text) && str_eq(a->file, b->file);
 }
 
 void config_report_add(struct config_report *r, const struct config_issue *i)
@@ -92,6 +92,6 @@ void config_report_print(const struct config_report *r, struct strbuf *out)
         config_issue_print(&r->at[i], out);
     if (r->errors + r->warnings > r->len)
         strbuf_addf(out, "(%zu more not shown)\n", r->errors + r->warnings - r->len);
-    strbuf_addf(out, "%zu error%s, %zu warning%s\n", r->errors, r->errors == 1 ? "" : "s", r->warnings,
-                r->warnings == 1 ? "" : "s");
+    strbuf_addf(out, "%zu error%s, %zu warning%s\n", r->errors, r->errors == 1 ? "" : "s",
+                r->warnings, r->warnings == 1 ? "" : "s");
 }

@@ -29,7 +29,8 @@ void config_report_init(struct config_report *r);
 void config_report_fini(struct config_report *r);
 /* Copies; an entry that is there already (same place and text) is not added again. */
 void config_report_add(struct config_report *r, const struct config_issue *i);
-/* "conf.yaml:12:5: error: model otter: ... [models.otter.proxy]" and, indented, the hint: one entry. */
+/* "conf.yaml:12:5: error: model otter: ... [models.otter.proxy]" and, indented, the hint: one
+ * entry. */
 void config_issue_print(const struct config_issue *i, struct strbuf *out);
 /* All entries, errors and warnings in the order in which they were found, then a line of counts. */
 void config_report_print(const struct config_report *r, struct strbuf *out);

@@ -30,6 +30,7 @@
 
 #define OFF(sec, field) .section = SEC_##sec, .off = offsetof(base_##sec, field)
 /* a field of another type than its row says would be written out of bounds */
+/* clang-format off */
 #define TYPED(sec, field, type) \
     + 0 * sizeof(char[__builtin_types_compatible_p(__typeof__(((base_##sec *)0)->field), type) ? 1 : -1])
 
@@ -62,6 +63,7 @@ static const struct schema_key keys[] = {
 #include "config/schema.def"
 #include "config/schema_undef.h"
 };
+/* clang-format on */
 
 const struct schema_section_info schema_sections[SEC_COUNT] = {
 #define SECTION(id, type, path_) { #id, path_ },
@@ -97,8 +99,8 @@ const struct schema_key *schema_next(const struct schema_key *k)
 const struct schema_key *schema_find(enum schema_section sec, str key)
 {
     SCHEMA_EACH(k, sec)
-        if (str_eq(key, str_c(k->key)))
-            return k;
+    if (str_eq(key, str_c(k->key)))
+        return k;
     return NULL;
 }
 
@@ -159,16 +161,16 @@ static void warn_unknown(struct loader *l, enum schema_section sec, const struct
     str known[64];
     size_t n = 0;
     SCHEMA_EACH(k, sec)
-        if (n < ARRAY_LEN(known))
-            known[n++] = str_c(k->key);
+    if (n < ARRAY_LEN(known))
+        known[n++] = str_c(k->key);
     const char *hint = suggest(l, p->key, known, n, "`", "`");
     SCHEMA_EACH(k, sec)
     {
         if (k->kind != SCHEMA_SUB)
             continue;
         SCHEMA_EACH(inner, k->sub)
-            if (same_word(p->key, str_c(inner->key)))
-                hint = load_text(l, "`%s` belongs into `%s`", inner->key, k->key).ptr;
+        if (same_word(p->key, str_c(inner->key)))
+            hint = load_text(l, "`%s` belongs into `%s`", inner->key, k->key).ptr;
     }
     load_warn(l, p->key_node, CPATH(path, p->key), hint, "unknown key %.*s is ignored",
               STR_ARG(load_quote(l, p->key)));
@@ -188,19 +190,21 @@ static void read_enum(struct loader *l, const struct schema_key *k, void *to, co
             memcpy(to, &i, sizeof i);
             return;
         }
-    load_error(l, n, path, NULL, "%.*s must be one of %s: unknown %s %.*s", STR_ARG(cpath_text(l, path)), k->words, k->what,
-               STR_ARG(load_quote(l, s)));
+    load_error(l, n, path, NULL, "%.*s must be one of %s: unknown %s %.*s",
+               STR_ARG(cpath_text(l, path)), k->words, k->what, STR_ARG(load_quote(l, s)));
 }
 
-static void check_bounds(struct loader *l, const struct schema_key *k, const struct ynode *n, int64_t v,
-                         const struct cpath *path)
+static void check_bounds(struct loader *l, const struct schema_key *k, const struct ynode *n,
+                         int64_t v, const struct cpath *path)
 {
     if (k->when & SCHEMA_OWN)
         return;
     if (v < k->lo)
-        load_error(l, n, path, NULL, "%.*s must be >= %lld", STR_ARG(cpath_text(l, path)), (long long)k->lo);
+        load_error(l, n, path, NULL, "%.*s must be >= %lld", STR_ARG(cpath_text(l, path)),
+                   (long long)k->lo);
     else if (v > k->hi)
-        load_error(l, n, path, NULL, "%.*s must be <= %lld", STR_ARG(cpath_text(l, path)), (long long)k->hi);
+        load_error(l, n, path, NULL, "%.*s must be <= %lld", STR_ARG(cpath_text(l, path)),
+                   (long long)k->hi);
 }
 
 /* "64 KiB", "1GiB", "512" */
@@ -224,8 +228,8 @@ static bool size_text(str s, int64_t *ret)
     return false;
 }
 
-static void read_number(struct loader *l, const struct schema_key *k, int64_t *to, const struct ynode *n,
-                        const struct cpath *path)
+static void read_number(struct loader *l, const struct schema_key *k, int64_t *to,
+                        const struct ynode *n, const struct cpath *path)
 {
     int64_t v = 0;
     if (k->kind == SCHEMA_SIZE && n->type == YN_STR) {
@@ -238,12 +242,14 @@ static void read_number(struct loader *l, const struct schema_key *k, int64_t *t
     }
     check_bounds(l, k, n, v, path);
     if (k->kind == SCHEMA_SECS) /* 31 million years are as good as for ever */
-        v = v > 1000000000000000 ? 1000000000000000000 : v < -1000000000000000 ? -1000000000000000000 : v * 1000;
+        v = v > 1000000000000000    ? 1000000000000000000
+            : v < -1000000000000000 ? -1000000000000000000
+                                    : v * 1000;
     *to = v;
 }
 
-static void read_key(struct loader *l, const struct schema_key *k, void *base, const struct ynode *n,
-                     const struct cpath *path)
+static void read_key(struct loader *l, const struct schema_key *k, void *base,
+                     const struct ynode *n, const struct cpath *path)
 {
     void *to = field(base, k);
     if (k->kind == SCHEMA_CUSTOM) {
@@ -318,12 +324,13 @@ bool schema_show_params(const struct config_params *p, struct strbuf *out)
 {
     bool ok = strbuf_addc(out, '{');
     for (size_t i = 0; ok && i < p->len; i++)
-        ok = (i == 0 || strbuf_addc(out, ',')) && add_text(out, p->at[i].name) && strbuf_addc(out, ':') &&
-             strbuf_add(out, p->at[i].json);
+        ok = (i == 0 || strbuf_addc(out, ',')) && add_text(out, p->at[i].name) &&
+             strbuf_addc(out, ':') && strbuf_add(out, p->at[i].json);
     return ok && strbuf_addc(out, '}');
 }
 
-bool schema_show_key(const struct dumper *d, const struct schema_key *k, const void *base, struct strbuf *out)
+bool schema_show_key(const struct dumper *d, const struct schema_key *k, const void *base,
+                     struct strbuf *out)
 {
     const void *at = (const char *)base + k->off;
     int word;
@@ -338,8 +345,8 @@ bool schema_show_key(const struct dumper *d, const struct schema_key *k, const v
     case SCHEMA_STR:
         return add_text(out, *(const str *)at);
     case SCHEMA_STRS:
-        return show_texts(*(const str *const *)at, *(const size_t *)(const void *)((const char *)base + k->off_n),
-                          out);
+        return show_texts(*(const str *const *)at,
+                          *(const size_t *)(const void *)((const char *)base + k->off_n), out);
     case SCHEMA_ENUM:
         memcpy(&word, at, sizeof word);
         return add_text(out, schema_word(k->words, (size_t)word));
@@ -354,15 +361,16 @@ bool schema_show_key(const struct dumper *d, const struct schema_key *k, const v
     UNREACHABLE();
 }
 
-bool schema_show(const struct dumper *d, enum schema_section sec, const void *base, struct strbuf *out)
+bool schema_show(const struct dumper *d, enum schema_section sec, const void *base,
+                 struct strbuf *out)
 {
     bool first = true, ok = strbuf_addc(out, '{');
     SCHEMA_EACH(k, sec)
     {
         if ((k->kind == SCHEMA_MAPOF || k->kind == SCHEMA_CUSTOM) && !k->dump)
             continue;
-        ok = ok && (first || strbuf_addc(out, ',')) && add_text(out, str_c(k->key)) && strbuf_addc(out, ':') &&
-             schema_show_key(d, k, base, out);
+        ok = ok && (first || strbuf_addc(out, ',')) && add_text(out, str_c(k->key)) &&
+             strbuf_addc(out, ':') && schema_show_key(d, k, base, out);
         first = false;
     }
     return ok && strbuf_addc(out, '}');

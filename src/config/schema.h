@@ -37,7 +37,13 @@ enum schema_kind {
     SCHEMA_CUSTOM,
 };
 
-enum schema_when { SCHEMA_LIVE = 0, SCHEMA_START = 1, SCHEMA_HARD = 2, SCHEMA_SOFT = 3, SCHEMA_OWN = 8 };
+enum schema_when {
+    SCHEMA_LIVE = 0,
+    SCHEMA_START = 1,
+    SCHEMA_HARD = 2,
+    SCHEMA_SOFT = 3,
+    SCHEMA_OWN = 8
+};
 #define SCHEMA_WHEN(w) ((w)&3)
 
 struct dumper {
@@ -45,7 +51,8 @@ struct dumper {
     bool secrets; /* show them (tests only) */
 };
 typedef bool schema_dump(const struct dumper *d, const void *base, struct strbuf *out);
-typedef void schema_decode(struct loader *l, void *base, const struct ynode *n, const struct cpath *path);
+typedef void schema_decode(struct loader *l, void *base, const struct ynode *n,
+                           const struct cpath *path);
 
 struct schema_key {
     enum schema_section section, sub;
@@ -68,7 +75,8 @@ struct schema_section_info {
 extern const struct schema_section_info schema_sections[SEC_COUNT];
 
 const struct schema_key *schema_first(enum schema_section sec);
-const struct schema_key *schema_next(const struct schema_key *k); /* NULL after the section's last */
+const struct schema_key *
+schema_next(const struct schema_key *k); /* NULL after the section's last */
 #define SCHEMA_EACH(k, sec)                                                                        \
     for (const struct schema_key *k = schema_first(sec); k; k = schema_next(k))
 const struct schema_key *schema_find(enum schema_section sec, str key);
@@ -77,15 +85,17 @@ str schema_word(const char *words, size_t n);
 
 /* Defaults into the struct at base, nested sections included. */
 void schema_defaults(enum schema_section sec, void *base);
-/* Values of a mapping into the struct at base. Keys that are unknown get a warning, wrong types an error and
- * the default. Null and absent (NULL) leave the defaults. */
+/* Values of a mapping into the struct at base. Keys that are unknown get a warning, wrong types an
+ * error and the default. Null and absent (NULL) leave the defaults. */
 void schema_read(struct loader *l, enum schema_section sec, void *base, const struct ynode *n,
                  const struct cpath *path);
 /* The section as a JSON object: "{...}". */
-bool schema_show(const struct dumper *d, enum schema_section sec, const void *base, struct strbuf *out);
+bool schema_show(const struct dumper *d, enum schema_section sec, const void *base,
+                 struct strbuf *out);
 /* One key's value as JSON; false for keys that are not shown. */
 bool schema_show_params(const struct config_params *p, struct strbuf *out);
-bool schema_show_key(const struct dumper *d, const struct schema_key *k, const void *base, struct strbuf *out);
+bool schema_show_key(const struct dumper *d, const struct schema_key *k, const void *base,
+                     struct strbuf *out);
 
 /* Compact JSON with line ends and indentation. */
 bool dump_indent(str json, struct strbuf *out);

@@ -1,4 +1,5 @@
-/* schema_doc.c: config.schema.json and the tables of docs/config.md, made from schema.def; see config.h. */
+/* schema_doc.c: config.schema.json and the tables of docs/config.md, made from schema.def; see
+ * config.h. */
 #include "config/schema.h"
 
 #include "config/duration.h"
@@ -32,11 +33,11 @@ static const char *type_words(const struct schema_key *k)
         break;
     }
     str s = str_c(k->words);
-    return str_find(s, S("\"array\"")) >= 0                            ? "list"
+    return str_find(s, S("\"array\"")) >= 0                                   ? "list"
            : str_find(s, S("\"object\"")) >= 0 || str_find(s, S("$ref")) >= 0 ? "mapping"
-           : str_find(s, S("[\"boolean")) >= 0                         ? "boolean"
-           : str_find(s, S("enum")) >= 0                                ? "word"
-                                                                        : "text";
+           : str_find(s, S("[\"boolean")) >= 0                                ? "boolean"
+           : str_find(s, S("enum")) >= 0                                      ? "word"
+                                                                              : "text";
 }
 
 static bool size_words(int64_t v, struct strbuf *out)
@@ -64,7 +65,8 @@ static bool default_words(const struct schema_key *k, struct strbuf *out)
     case SCHEMA_CUSTOM:
         if (!*k->dflt_text)
             return true;
-        return strbuf_addc(out, '`') && strbuf_add(out, str_c(k->dflt_text)) && strbuf_addc(out, '`');
+        return strbuf_addc(out, '`') && strbuf_add(out, str_c(k->dflt_text)) &&
+               strbuf_addc(out, '`');
     case SCHEMA_ENUM:
         return strbuf_addc(out, '`') && strbuf_add(out, schema_word(k->words, (size_t)k->dflt)) &&
                strbuf_addc(out, '`');
@@ -80,10 +82,12 @@ static bool bound_words(const struct schema_key *k, struct strbuf *out)
     bool size = k->kind == SCHEMA_SIZE, ok = true;
     if (k->lo != INT64_MIN)
         ok = strbuf_add(out, S(" Least: ")) &&
-             (size ? size_words(k->lo, out) : strbuf_addf(out, "%lld", (long long)k->lo)) && strbuf_addc(out, '.');
+             (size ? size_words(k->lo, out) : strbuf_addf(out, "%lld", (long long)k->lo)) &&
+             strbuf_addc(out, '.');
     if (ok && k->hi != INT64_MAX)
         ok = strbuf_add(out, S(" Most: ")) &&
-             (size ? size_words(k->hi, out) : strbuf_addf(out, "%lld", (long long)k->hi)) && strbuf_addc(out, '.');
+             (size ? size_words(k->hi, out) : strbuf_addf(out, "%lld", (long long)k->hi)) &&
+             strbuf_addc(out, '.');
     return ok;
 }
 
@@ -100,9 +104,10 @@ static bool doc_row(const struct schema_key *k, struct strbuf *out)
 {
     static const char *const when[] = { "reload", "restart", "process", "reload" };
     struct strbuf dflt = STRBUF(1000);
-    bool ok = default_words(k, &dflt) && strbuf_addf(out, "| `%s` | %s | ", k->key, type_words(k)) &&
-              cell(strbuf_str(&dflt), out) && strbuf_addf(out, " | %s | ", when[SCHEMA_WHEN(k->when)]) &&
-              cell(str_c(k->doc), out) && bound_words(k, out) && strbuf_add(out, S(" |\n"));
+    bool ok =
+        default_words(k, &dflt) && strbuf_addf(out, "| `%s` | %s | ", k->key, type_words(k)) &&
+        cell(strbuf_str(&dflt), out) && strbuf_addf(out, " | %s | ", when[SCHEMA_WHEN(k->when)]) &&
+        cell(str_c(k->doc), out) && bound_words(k, out) && strbuf_add(out, S(" |\n"));
     strbuf_fini(&dflt);
     return ok;
 }
@@ -112,11 +117,12 @@ bool config_schema_docs(struct strbuf *out)
     bool ok = true;
     for (int sec = 0; ok && sec < SEC_COUNT; sec++) {
         const char *path = schema_sections[sec].path;
-        ok = strbuf_addf(out, "%s### %s%s%s\n\n", sec ? "\n" : "", *path ? "`" : "", *path ? path : "Top level",
-                         *path ? "`" : "") &&
-             strbuf_add(out, S("| key | type | default | takes effect | meaning |\n| --- | --- | --- | --- | --- |\n"));
+        ok = strbuf_addf(out, "%s### %s%s%s\n\n", sec ? "\n" : "", *path ? "`" : "",
+                         *path ? path : "Top level", *path ? "`" : "") &&
+             strbuf_add(out, S("| key | type | default | takes effect | meaning |\n| --- | --- | "
+                               "--- | --- | --- |\n"));
         SCHEMA_EACH(k, (enum schema_section)sec)
-            ok = ok && doc_row(k, out);
+        ok = ok && doc_row(k, out);
     }
     return ok;
 }
@@ -141,7 +147,8 @@ static bool number_schema(const struct schema_key *k, struct strbuf *out)
     if (ok && k->hi != INT64_MAX)
         ok = strbuf_addf(out, ",\"exclusiveMaximum\":%lld", (long long)(k->hi + 1));
     if (ok && k->kind == SCHEMA_SIZE)
-        ok = strbuf_add(out, S("},{\"type\":\"string\",\"pattern\":\"^ *[0-9]+ *([KMGT]i)?B? *$\""));
+        ok =
+            strbuf_add(out, S("},{\"type\":\"string\",\"pattern\":\"^ *[0-9]+ *([KMGT]i)?B? *$\""));
     return ok && strbuf_add(out, S("}," MACRO "]"));
 }
 
@@ -181,8 +188,8 @@ static bool object_schema(enum schema_section sec, bool nullable, struct strbuf 
 
 static bool key_schema(const struct schema_key *k, struct strbuf *out)
 {
-    bool ok = strbuf_addc(out, '{') && strbuf_add(out, S("\"description\":")) && text(out, str_c(k->doc)) &&
-              strbuf_addc(out, ',');
+    bool ok = strbuf_addc(out, '{') && strbuf_add(out, S("\"description\":")) &&
+              text(out, str_c(k->doc)) && strbuf_addc(out, ',');
     if (!ok)
         return false;
     switch (k->kind) {
@@ -198,7 +205,8 @@ static bool key_schema(const struct schema_key *k, struct strbuf *out)
         ok = strbuf_add(out, S("\"type\":[\"string\",\"number\",\"boolean\",\"null\"]"));
         break;
     case SCHEMA_STRS:
-        ok = strbuf_add(out, S("\"type\":[\"array\",\"null\"],\"items\":{\"type\":[\"string\",\"number\",\"boolean\",\"null\"]}"));
+        ok = strbuf_add(out, S("\"type\":[\"array\",\"null\"],\"items\":{\"type\":[\"string\","
+                               "\"number\",\"boolean\",\"null\"]}"));
         break;
     case SCHEMA_ENUM:
         ok = words_schema(k, out);
@@ -207,15 +215,19 @@ static bool key_schema(const struct schema_key *k, struct strbuf *out)
         ok = strbuf_add(out, S("\"type\":[\"object\",\"null\"]"));
         break;
     case SCHEMA_SUB:
-        ok = strbuf_add(out, S("\"anyOf\":[")) && object_schema(k->sub, true, out) && strbuf_addc(out, ']');
+        ok = strbuf_add(out, S("\"anyOf\":[")) && object_schema(k->sub, true, out) &&
+             strbuf_addc(out, ']');
         break;
     case SCHEMA_MAPOF:
-        ok = strbuf_addf(out, "\"type\":[\"object\",\"null\"],\"additionalProperties\":{\"$ref\":\"#/$defs/%s\"}",
-                         def_name(k->sub));
+        ok = strbuf_addf(
+            out,
+            "\"type\":[\"object\",\"null\"],\"additionalProperties\":{\"$ref\":\"#/$defs/%s\"}",
+            def_name(k->sub));
         break;
     case SCHEMA_CUSTOM:
         /* its own schema may be text or a word, which a macro may stand for */
-        ok = strbuf_add(out, S("\"anyOf\":[")) && strbuf_add(out, str_c(k->words)) && strbuf_add(out, S("," MACRO "]"));
+        ok = strbuf_add(out, S("\"anyOf\":[")) && strbuf_add(out, str_c(k->words)) &&
+             strbuf_add(out, S("," MACRO "]"));
         break;
     }
     return ok && strbuf_addc(out, '}');
@@ -246,8 +258,8 @@ static bool object_schema(enum schema_section sec, bool nullable, struct strbuf 
                                        : S("{\"type\":\"object\",\"properties\":{"));
     SCHEMA_EACH(k, sec)
     {
-        ok = ok && (first || strbuf_addc(out, ',')) && text(out, str_c(k->key)) && strbuf_addc(out, ':') &&
-             key_schema(k, out);
+        ok = ok && (first || strbuf_addc(out, ',')) && text(out, str_c(k->key)) &&
+             strbuf_addc(out, ':') && key_schema(k, out);
         first = false;
     }
     return ok && strbuf_addc(out, '}') && required_keys(sec, out) && strbuf_addc(out, '}');
@@ -259,15 +271,20 @@ bool config_schema_json(struct strbuf *out)
                                                 SEC_GROUP, SEC_MATRIX,  SEC_POLICY };
     static const char shared[] =
         "\"reference\":{\"type\":\"string\",\"pattern\":\"\\\\$\\\\{[a-zA-Z0-9_.-]+\\\\}\"},"
-        "\"boolean\":{\"anyOf\":[{\"type\":[\"boolean\",\"null\"]},{\"enum\":[\"y\",\"Y\",\"yes\",\"Yes\",\"YES\","
-        "\"on\",\"On\",\"ON\",\"n\",\"N\",\"no\",\"No\",\"NO\",\"off\",\"Off\",\"OFF\"]}," MACRO "]},"
-        "\"macros\":{\"type\":[\"object\",\"null\"],\"propertyNames\":{\"pattern\":\"^[a-zA-Z0-9_-]{1,63}$\"},"
+        "\"boolean\":{\"anyOf\":[{\"type\":[\"boolean\",\"null\"]},{\"enum\":[\"y\",\"Y\",\"yes\","
+        "\"Yes\",\"YES\","
+        "\"on\",\"On\",\"ON\",\"n\",\"N\",\"no\",\"No\",\"NO\",\"off\",\"Off\",\"OFF\"]}," MACRO
+        "]},"
+        "\"macros\":{\"type\":[\"object\",\"null\"],\"propertyNames\":{\"pattern\":\"^[a-zA-Z0-9_-]"
+        "{1,63}$\"},"
         "\"additionalProperties\":{\"type\":[\"string\",\"number\",\"boolean\"]}}";
     struct strbuf json = STRBUF(out->max);
-    bool ok = strbuf_add(&json, S("{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\",\"title\":"
-                                  "\"luaswap configuration\",\"$comment\":\"Made from src/config/schema.def.\","
-                                  "\"$defs\":{")) &&
-              strbuf_add(&json, str_c(shared));
+    bool ok =
+        strbuf_add(&json,
+                   S("{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\",\"title\":"
+                     "\"luaswap configuration\",\"$comment\":\"Made from src/config/schema.def.\","
+                     "\"$defs\":{")) &&
+        strbuf_add(&json, str_c(shared));
     for (size_t i = 0; ok && i < ARRAY_LEN(defs); i++)
         ok = strbuf_addf(&json, ",\"%s\":", def_name(defs[i])) &&
              object_schema(defs[i], defs[i] == SEC_GROUP || defs[i] == SEC_PEER, &json);

@@ -1,4 +1,5 @@
-/* source.c: the files of a configuration; the only place in config/ that touches the file system. */
+/* source.c: the files of a configuration; the only place in config/ that touches the file system.
+ * */
 #include "config/load.h"
 
 #include <dirent.h>
@@ -140,7 +141,8 @@ static bool read_file(struct loader *l, struct cfile *f, size_t *left)
     if (fd >= 0)
         close(fd);
     if (!ok)
-        load_error_at(l, f->name, 0, 0, "failed to read config %.*s: %s", STR_ARG(f->name), strerror(saved));
+        load_error_at(l, f->name, 0, 0, "failed to read config %.*s: %s", STR_ARG(f->name),
+                      strerror(saved));
     return ok;
 }
 
@@ -161,8 +163,8 @@ static bool collect(struct loader *l)
         str abs = absolute(l, file);
         for (size_t i = 0; i < n; i++)
             if (str_eq(abs, absolute(l, names[i]))) {
-                load_error_at(l, file, 0, 0, "%.*s is also present in -config-dir %.*s", STR_ARG(file),
-                              STR_ARG(dir));
+                load_error_at(l, file, 0, 0, "%.*s is also present in -config-dir %.*s",
+                              STR_ARG(file), STR_ARG(dir));
                 ok = false;
             }
     }
@@ -170,7 +172,8 @@ static bool collect(struct loader *l)
         add_file(l, names[i]);
     free(names);
     if (ok && l->n_files == 0) {
-        load_error_at(l, STR_NONE, 0, 0, "no configuration sources found in -config-dir %.*s", STR_ARG(dir));
+        load_error_at(l, STR_NONE, 0, 0, "no configuration sources found in -config-dir %.*s",
+                      STR_ARG(dir));
         ok = false;
     }
     return ok;

@@ -56,8 +56,8 @@ static struct ypair *copy_pairs(struct loader *l, const struct ynode *n, uint32_
     return p;
 }
 
-static const struct ynode *map_pairs(struct loader *l, const struct ynode *n, bool strict, tree_fn *fn,
-                                     void *ud)
+static const struct ynode *map_pairs(struct loader *l, const struct ynode *n, bool strict,
+                                     tree_fn *fn, void *ud)
 {
     struct ynode *c = NULL;
     for (uint32_t i = 0; i < n->n && !l->full; i++) {
@@ -77,8 +77,8 @@ static const struct ynode *map_pairs(struct loader *l, const struct ynode *n, bo
     return c ? c : n;
 }
 
-static const struct ynode *map_items(struct loader *l, const struct ynode *n, bool strict, tree_fn *fn,
-                                     void *ud)
+static const struct ynode *map_items(struct loader *l, const struct ynode *n, bool strict,
+                                     tree_fn *fn, void *ud)
 {
     struct ynode *c = NULL;
     for (uint32_t i = 0; i < n->n && !l->full; i++) {
@@ -100,7 +100,8 @@ static const struct ynode *map_items(struct loader *l, const struct ynode *n, bo
     return c ? c : n;
 }
 
-const struct ynode *tree_map(struct loader *l, const struct ynode *n, bool strict, tree_fn *fn, void *ud)
+const struct ynode *tree_map(struct loader *l, const struct ynode *n, bool strict, tree_fn *fn,
+                             void *ud)
 {
     if (n->type == YN_SEQ)
         return map_items(l, n, strict, fn, ud);
@@ -109,7 +110,8 @@ const struct ynode *tree_map(struct loader *l, const struct ynode *n, bool stric
     return fn(l, n, ud);
 }
 
-const struct ynode *tree_set(struct loader *l, const struct ynode *map, str key, const struct ynode *value)
+const struct ynode *tree_set(struct loader *l, const struct ynode *map, str key,
+                             const struct ynode *value)
 {
     uint32_t at = 0;
     while (at < map->n && !str_eq(map->pairs[at].key, key))

@@ -7,7 +7,7 @@
 #include "http/client.h"
 #include "io/timer.h"
 
-#define HIGH_MARK (64u * 1024)
+#define HIGH_MARK (16u * 1024)
 #define RESPONSE_HEAD_MAX (64u * 1024)
 /* Memory of one response head: its text and its header list. */
 #define RESPONSE_ARENA_MAX (256u * 1024)

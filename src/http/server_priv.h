@@ -12,7 +12,7 @@
 #include "http/server.h"
 #include "io/timer.h"
 
-#define HIGH_MARK (64u * 1024)
+#define HIGH_MARK (16u * 1024)
 /* Bytes of a client that wait unread because a request is open or its body has no credit; at the mark reading
  * pauses, so one more read may be added. */
 #define PENDING_MARK (64u * 1024 - 1)

@@ -3,7 +3,7 @@
 
 #include "base/check.h"
 
-#define HIGH_MARK (64u * 1024)
+#define HIGH_MARK (16u * 1024)
 
 struct side {
     struct http_tunnel *t;

@@ -14,7 +14,7 @@
 struct io_loop;
 
 /* Size of the shared read buffer: callbacks get slices of it that are valid only during the call. */
-#define IO_READ_SIZE (64u * 1024)
+#define IO_READ_SIZE (32u * 1024)
 
 struct io_loop *io_loop_new(void);
 void io_loop_free(struct io_loop *l);

@@ -91,6 +91,8 @@ static int schema(void)
 static void on_signal(void *ud, int sig)
 {
     struct program *p = ud;
+    if (!p->srv) /* it could not be started and is being taken down */
+        return;
     switch (sig) {
     case SIGINT:
     case SIGTERM:
@@ -148,13 +150,15 @@ static int serve(const struct options *o, struct config *cfg, bool demo)
     struct error e = { 0 };
     int status = 1;
     raise_descriptor_limit();
+    p.sigs = io_sigs_new(p.loop, on_signal, &p); /* first: whoever sees that we listen may signal us */
     p.srv = server_new(p.loop, &conf, &e);
     if (!p.srv) {
         fprintf(stderr, "luaswap: http server error: %s\n", e.msg);
+        io_sigs_free(p.sigs);
+        io_loop_run(p.loop);
     } else {
         p.srv->on_ended = on_ended;
         p.srv->on_ended_ud = &p;
-        p.sigs = io_sigs_new(p.loop, on_signal, &p);
         if (demo) {
             struct strbuf text = STRBUF(16u * 1024);
             demo_greeting(&text, http_server_addr(p.srv->http, 0));

@@ -26,7 +26,8 @@ struct health {
     size_t body;
     unsigned probes;
     bool running, answered, foreign;
-    bool open; /* somebody listens: ask */
+    bool open;   /* somebody listens: ask */
+    bool remote; /* not on this machine */
     int port;
     char host[256];
     char last[240];
@@ -97,8 +98,8 @@ static void on_fail(void *ud, struct http_x *x, enum http_stage at, const struct
 {
     struct health *h = ud;
     h->x = NULL;
-    h->answered = at > HTTP_AT_DIAL;
-    h->open = h->answered;
+    h->open = at > HTTP_AT_DIAL;
+    h->answered = h->open || h->remote; /* another machine is not to be flooded either */
     snprintf(h->last, sizeof h->last, "%s", e && e->code ? e->msg : "failed");
     io_timer_clear(h->bound);
     again(h);
@@ -245,6 +246,7 @@ void health_start(struct health *h, msec deadline)
     h->began = io_loop_now(h->loop);
     h->deadline = deadline;
     h->open = false;
+    h->remote = io_knock(str_c(h->host), h->port) == IO_KNOCK_UNKNOWN;
     h->last[0] = '\0';
     /* The program cannot have bound its port yet; the loop turns once before the first try. */
     io_timer_set(h->next, 1);

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/strbuf.h"
+#include "process/cgroup.h"
 #include "process/tree.h"
 #include "process/wire.h"
 
@@ -58,6 +59,7 @@ struct sup {
     struct told *told;
     size_t n_told;
     bool killing;
+    struct cgroup cgroup;
     msec kill_at, kill_gap; /* next SIGKILL round, MSEC_NEVER = none */
     msec grace;
     struct strbuf in, out;
@@ -140,6 +142,8 @@ static int exec_by_path(const char *path, char **argv, char **env)
 _Noreturn static void be_child(const struct sup *s, char **env, int output, int report, pid_t parent)
 {
     setsid();
+    if (output >= 0)
+        cgroup_enter(&s->cgroup);
     /* If the supervisor itself is killed, the command must not go on as if somebody watched it. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
@@ -296,6 +300,7 @@ static void kill_stopper(const struct sup *s)
 
 static void kill_round(struct sup *s)
 {
+    cgroup_kill(&s->cgroup);
     kill_command(s);
     kill_stopper(s);
     s->kill_at = clock_msec() + s->kill_gap;
@@ -421,11 +426,13 @@ static void do_start(struct sup *s)
         reply(s, "error started before");
         return;
     }
+    cgroup_open(&s->cgroup);
     pid_t pid = run_words(s, s->output);
     if (s->output >= 0)
         close(s->output);
     s->output = -1;
     if (pid < 0) {
+        cgroup_close(&s->cgroup);
         reply(s, "failed %d", (int)-pid);
         return;
     }
@@ -556,7 +563,7 @@ static void flush(struct sup *s)
 static int setup(struct sup *s)
 {
     *s = (struct sup){ .line = SUPERVISE_LINE_FD, .output = SUPERVISE_OUTPUT_FD,
-                       .kill_at = MSEC_NEVER, .look_at = MSEC_NEVER, .grace = SUPERVISE_GRACE_MS };
+                       .cgroup = { -1, -1, "" }, .kill_at = MSEC_NEVER, .look_at = MSEC_NEVER, .grace = SUPERVISE_GRACE_MS };
     strbuf_init(&s->in, WIRE_LINE_MAX + 16384);
     strbuf_init(&s->out, REPLIES_MAX);
     struct pollfd have = { .fd = s->line };
@@ -635,6 +642,7 @@ int supervise_main(int argc, char **argv)
     flush(&s);
     while (!s.closing || !nothing_left())
         turn(&s);
+    cgroup_close(&s.cgroup);
     words_clear(&s.args);
     words_clear(&s.env);
     free(s.path);

@@ -487,7 +487,7 @@ static bool preload_waits(struct sched *s, struct smodel *m)
 {
     if (m->conf.retired || m->swap || m->state == MODEL_READY || m->state == MODEL_STARTING)
         return false; /* done, or being done */
-    if (m->state == MODEL_STOPPING || s->line.root || s->now < s->backoff_until)
+    if (m->state == MODEL_STOPPING || m->frozen > 0 || s->line.root || s->now < s->backoff_until)
         return true;
     if (s->kind == SCHED_KIND_SERIAL && going_on(s))
         return true;

@@ -27,6 +27,7 @@ const char *sched_ev_name(enum sched_ev_kind k)
     case SCHED_MODEL_FAILED: return "MODEL_FAILED";
     case SCHED_MODEL_STUCK: return "MODEL_STUCK";
     case SCHED_UNLOAD: return "UNLOAD";
+    case SCHED_RECYCLE: return "RECYCLE";
     case SCHED_PRELOAD: return "PRELOAD";
     case SCHED_TICK: return "TICK";
     case SCHED_DRAIN: return "DRAIN";
@@ -148,6 +149,19 @@ static void average(msec *avg, msec sample)
     *avg = *avg == 0 ? sample : (*avg * 3 + sample) / 4;
 }
 
+void unload_ended(struct sched *s, struct unload_op *u)
+{
+    struct sched_action *a = loop_emit(s, SCHED_UNLOADED);
+    a->op = u->op;
+    a->code = u->stuck ? ERR_STUCK : 0;
+    recycle_thaw(s, u);
+    list_remove(&u->link);
+    free(u->left);
+    free(u->frozen);
+    free(u);
+    s->walk_due = true;
+}
+
 /* Who cares that m's process ended: the unloads that wait for it. */
 static void unloads_down(struct sched *s, const struct smodel *m, bool stuck)
 {
@@ -160,15 +174,8 @@ static void unloads_down(struct sched *s, const struct smodel *m, bool stuck)
             u->stuck = u->stuck || stuck;
             break;
         }
-        if (u->n_left > 0)
-            continue;
-        struct sched_action *a = loop_emit(s, SCHED_UNLOADED);
-        a->op = u->op;
-        a->code = u->stuck ? ERR_STUCK : 0;
-        list_remove(&u->link);
-        free(u->left);
-        free(u);
-        s->walk_due = true;
+        if (u->n_left == 0)
+            unload_ended(s, u);
     }
 }
 
@@ -301,6 +308,7 @@ static struct smodel *end_grant(struct sched *s, struct ticket *t)
         ttl_idle(s, m);
         s->walk_due = true;
         s->advance_due = true; /* a swap may have waited for this */
+        recycle_idle(s, m);
     }
     return m;
 }
@@ -369,7 +377,13 @@ static void start_failed(struct sched *s, struct smodel *m, const char *text)
 static void on_failed(struct sched *s, const struct sched_event *ev)
 {
     struct smodel *m = view_model(s, ev->model);
-    if (!m || m->state != MODEL_STARTING || ev->swap != m->op)
+    if (!m || ev->swap != m->op)
+        return;
+    if (m->state == MODEL_STOPPING && m->stuck) { /* what was left of a failed start is gone at last */
+        loop_state(s, m, MODEL_STOPPED);
+        return;
+    }
+    if (m->state != MODEL_STARTING)
         return;
     char text[200];
     snprintf(text, sizeof(text), STR_FMT, STR_ARG(ev->text));
@@ -437,11 +451,19 @@ void loop_stuck(struct sched *s, struct smodel *m)
     unloads_down(s, m, true);
 }
 
+/* Also when nobody asked it to stop: a start failed, or its command ended, and something of it refuses to die. */
 static void on_stuck(struct sched *s, const struct sched_event *ev)
 {
     struct smodel *m = view_model(s, ev->model);
-    if (m && m->state == MODEL_STOPPING && !m->stuck && answers_stop(m, ev->swap))
-        loop_stuck(s, m);
+    if (!m || !model_alive(m) || m->stuck)
+        return;
+    if (m->state == MODEL_STOPPING ? !answers_stop(m, ev->swap) : ev->swap != 0 && ev->swap != m->op)
+        return;
+    if (m->state != MODEL_STOPPING) {
+        m->first_stop = m->op; /* its end may still be told as that of the start */
+        loop_state(s, m, MODEL_STOPPING);
+    }
+    loop_stuck(s, m);
 }
 
 /* ---- unload, preload, drain ---- */
@@ -516,14 +538,8 @@ static void on_unload(struct sched *s, const struct sched_event *ev)
     }
     /* The classic line is walked when all targets are stopped, not while they still count as running. */
     s->walk_due = false;
-    if (n == 0) {
-        struct sched_action *a = loop_emit(s, SCHED_UNLOADED);
-        a->op = ev->op;
-        list_remove(&u->link);
-        free(u->left);
-        free(u);
-        s->walk_due = true;
-    }
+    if (n == 0)
+        unload_ended(s, u);
 }
 
 static void on_preload(struct sched *s, const struct sched_event *ev)
@@ -569,6 +585,7 @@ static void handle(struct sched *s, const struct sched_event *ev)
     case SCHED_MODEL_FAILED: on_failed(s, ev); break;
     case SCHED_MODEL_STUCK: on_stuck(s, ev); break;
     case SCHED_UNLOAD: on_unload(s, ev); break;
+    case SCHED_RECYCLE: recycle_event(s, ev); break;
     case SCHED_PRELOAD: on_preload(s, ev); break;
     case SCHED_TICK:
         s->wish = MSEC_NEVER;

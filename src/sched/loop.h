@@ -45,6 +45,13 @@ msec dispatch_patience(const struct sched *s); /* after which a request is force
 bool dispatch_classic(const struct sched *s);
 void dispatch_forget(struct sched *s, const struct ticket *t); /* it leaves: drop its reservation */
 
+/* recycle.c */
+void recycle_event(struct sched *s, const struct sched_event *ev);
+void recycle_idle(struct sched *s, struct smodel *m); /* its last request has ended */
+void recycle_due(struct sched *s, struct smodel *m);  /* its patience may have ended */
+void recycle_thaw(struct sched *s, const struct unload_op *u);
+void unload_ended(struct sched *s, struct unload_op *u); /* loop.c: tells the caller, frees u */
+
 /* ttl.c */
 void ttl_due(struct sched *s);  /* does all that is due by now */
 msec ttl_next(const struct sched *s); /* earliest time at which something is due */

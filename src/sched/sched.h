@@ -37,6 +37,13 @@ enum sched_ev_kind {
     SCHED_MODEL_FAILED, /* model, swap, text: the start failed and the process is gone */
     SCHED_MODEL_STUCK,  /* model, swap: it refuses to die */
     SCHED_UNLOAD,       /* op, models/n_models (none: all): API unload */
+    SCHED_RECYCLE,      /* op, models/n_models, grace_ms: their configuration has changed, the processes must be
+                         * replaced (reload). From now on none of them is granted or started; each is stopped (with
+                         * its own unloadTimeout) when its last request has ended, at the latest after grace_ms,
+                         * when its requests are cut as for an UNLOAD; a load that is under way is aborted and begun
+                         * anew afterwards. Requests that wait keep their places. UNLOADED when all are stopped;
+                         * only then may any of them be started again. Retired models too (their waiting requests
+                         * are refused). A second RECYCLE may come while one is going on. */
     SCHED_PRELOAD,      /* model: load it when that is possible without harm */
     SCHED_TICK,         /* time passed (a WAKE_AT came due) */
     SCHED_DRAIN,        /* shutdown: refuse and reject all that is not granted */

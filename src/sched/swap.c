@@ -214,7 +214,8 @@ static void advance(struct sched *s, struct swap *sw)
     }
     switch (m->state) {
     case MODEL_STOPPED:
-        loop_start(s, m, sw);
+        if (m->frozen == 0)
+            loop_start(s, m, sw);
         return;
     case MODEL_READY:
         if (model_ready(s, m))

@@ -26,6 +26,12 @@ static bool add_text(struct strbuf *b, str text)
     return text.len == 0 || (strbuf_add(b, S(" text=\"")) && strbuf_add_json(b, text) && strbuf_addc(b, '"'));
 }
 
+/* Events about several models. */
+static bool many(enum sched_ev_kind k)
+{
+    return k == SCHED_UNLOAD || k == SCHED_RECYCLE;
+}
+
 static void event_fields(struct strbuf *b, const struct sched_event *ev)
 {
     switch (ev->kind) {
@@ -49,6 +55,7 @@ static void event_fields(struct strbuf *b, const struct sched_event *ev)
         add_text(b, ev->text);
         break;
     case SCHED_UNLOAD:
+    case SCHED_RECYCLE:
         add_u(b, "op", ev->op);
         if (ev->grace_ms)
             add_i(b, "grace", ev->grace_ms);
@@ -343,11 +350,11 @@ void trace_ring_event(struct sched_ring *r, const struct sched_event *ev)
 {
     struct record *rec = push(r);
     rec->is_event = true;
-    rec->flag = ev->kind == SCHED_ARRIVE ? ev->want_positions : ev->kind == SCHED_UNLOAD ? !ev->models : ev->evict;
+    rec->flag = ev->kind == SCHED_ARRIVE ? ev->want_positions : many(ev->kind) ? !ev->models : ev->evict;
     rec->kind = (unsigned char)ev->kind;
-    rec->model = ev->kind == SCHED_UNLOAD && ev->models && ev->n_models > 0 ? ev->models[0] : ev->model;
-    rec->a = ev->kind == SCHED_UNLOAD ? ev->op : ev->ticket;
-    rec->b = ev->kind == SCHED_UNLOAD ? ev->n_models : ev->swap;
+    rec->model = many(ev->kind) && ev->models && ev->n_models > 0 ? ev->models[0] : ev->model;
+    rec->a = many(ev->kind) ? ev->op : ev->ticket;
+    rec->b = many(ev->kind) ? ev->n_models : ev->swap;
     rec->now = ev->now;
     rec->other = ev->grace_ms;
     rec->code = ev->priority;
@@ -374,13 +381,13 @@ static void dump_event(const struct record *rec, struct strbuf *b)
                               .ticket = rec->a, .op = rec->a, .swap = rec->b, .priority = rec->code,
                               .grace_ms = rec->other, .want_positions = rec->flag, .evict = rec->flag,
                               .text = str_c(rec->text) };
-    if (ev.kind == SCHED_UNLOAD && !rec->flag) {
+    if (many(ev.kind) && !rec->flag) {
         /* Only the first target is kept. */
         ev.models = &rec->model;
         ev.n_models = rec->b > 0 ? 1 : 0;
     }
     trace_event_line(b, &ev);
-    if (ev.kind == SCHED_UNLOAD && rec->b > 1)
+    if (many(ev.kind) && rec->b > 1)
         strbuf_addf(b, "# and %llu more models\n", (unsigned long long)rec->b - 1);
 }
 

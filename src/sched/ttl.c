@@ -58,6 +58,7 @@ void ttl_due(struct sched *s)
             m->suspect_until = 0;
             s->walk_due = s->advance_due = true;
         }
+        recycle_due(s, m);
         if (!s->draining && may_expire(m) && s->now - m->last_used >= m->idle_ttl_ms) {
             loop_stop(s, m, m->conf.unload_grace_ms);
             loop_note(s, &(struct sched_note){ .kind = NOTE_UNLOAD, .model = m->self, .text = "ttl" });
@@ -94,6 +95,8 @@ msec ttl_next(const struct sched *s)
         const struct smodel *m = LIST_ENTRY(it, struct smodel, present_link);
         if (m->suspect_until != 0)
             earlier(&next, m->suspect_until);
+        if (m->recycle_by != 0)
+            earlier(&next, m->recycle_by);
         if (m->state == MODEL_STOPPING && !m->stuck)
             earlier(&next, m->stop_by);
         if (!s->draining && may_expire(m))

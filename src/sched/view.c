@@ -335,6 +335,7 @@ void view_fini(struct sched *s)
     LIST_FOREACH (it, &s->unloads) {
         struct unload_op *u = LIST_ENTRY(it, struct unload_op, link);
         free(u->left);
+        free(u->frozen);
         free(u);
     }
     for (size_t i = 0; i < s->n_models; i++) {

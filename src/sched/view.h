@@ -73,6 +73,8 @@ struct smodel {
     swap_id first_stop; /* of this life; any STOP since then may be the one that is answered */
     msec stop_by;       /* STOPPING: its answer is overdue then */
     bool stuck, present, preload, preload_evict;
+    uint32_t frozen;  /* operations that replace it: no grant and no start meanwhile */
+    msec recycle_by;  /* its last requests are cut then, 0 = none */
     bool cut_on_stop; /* an unload stops it: its requests are cut after the exit */
     msec since, last_used, suspect_until; /* 0 = not suspected */
     msec load_ms, stop_ms;                /* moving averages, 0 = unknown */
@@ -91,6 +93,8 @@ struct unload_op {
     uint64_t op;
     model_id *left; /* targets that still have a process */
     size_t n_left;
+    model_id *frozen; /* RECYCLE: what is thawed at the end */
+    size_t n_frozen;
     bool stuck;
     struct list link;
 };
@@ -186,7 +190,7 @@ static inline struct qkey ticket_key(const struct sched *s, const struct ticket 
 /* Ready as far as anybody knows: up, and no sign that it just died. */
 static inline bool model_ready(const struct sched *s, const struct smodel *m)
 {
-    return m->state == MODEL_READY && (m->suspect_until == 0 || s->now >= m->suspect_until);
+    return m->state == MODEL_READY && m->frozen == 0 && (m->suspect_until == 0 || s->now >= m->suspect_until);
 }
 uint32_t view_limit(const struct sched *s, const struct smodel *m); /* 0 = none */
 /* Everything alive or being loaded but `except`, in name order; at most n_models entries. */

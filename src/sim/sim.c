@@ -28,6 +28,7 @@ struct truth {
     uint64_t commit; /* when its load was decided, in order of decisions */
     size_t reserved; /* requests for it that the scheduler must count */
     bool dying_stuck;
+    bool own_end; /* it began to end without being asked, nobody knows yet */
     bool may_cut; /* an unload or a shutdown takes it from under its requests */
 };
 
@@ -350,7 +351,8 @@ static void watch_grant(struct sim *m, ticket_id id, model_id model)
     struct person *p = person(m, id);
     if (!p->admitted || p->fate != F_WAITING)
         broken(m, "GRANT of ticket #, which does not wait (#)", id, p->fate);
-    if (m->procs[model].state == MODEL_STARTING || m->procs[model].state == MODEL_STOPPING)
+    if (m->procs[model].state == MODEL_STARTING ||
+        (m->procs[model].state == MODEL_STOPPING && !m->procs[model].own_end))
         broken(m, "GRANT of ticket # for a process in state #", id, m->procs[model].state);
     if (p->r.model != model)
         broken(m, "GRANT of ticket # for model #, which it did not ask for", id, model);
@@ -433,7 +435,7 @@ static void process_gone(struct sim *m, model_id model)
     struct truth *t = &m->procs[model];
     t->state = MODEL_STOPPED;
     t->life++;
-    t->dying_stuck = t->may_cut = false;
+    t->dying_stuck = t->may_cut = t->own_end = false;
     end_grants(m, model);
 }
 
@@ -482,6 +484,7 @@ static void do_stop(struct sim *m, const struct sched_action *a)
     if (t->state == MODEL_STOPPING) {
         if (t->dying_stuck)
             plan_life(m, m->now + 1, W_STUCK, a->model);
+        t->own_end = false;
         return;
     }
     t->state = MODEL_STOPPING;
@@ -700,6 +703,24 @@ static void happen_unload(struct sim *m, struct item *it)
     free(it->models);
 }
 
+/* The command has ended by itself, but something of it refuses to die: that is told after a while, and its end, if
+ * nobody stops it before, as that of the start or as a crash. */
+static bool lingers(struct sim *m, model_id model)
+{
+    struct truth *t = &m->procs[model];
+    if (!chance(m, t->p.stuck))
+        return false;
+    if (t->state == MODEL_READY)
+        t->start_op = 0; /* an end nobody asked for */
+    t->state = MODEL_STOPPING;
+    t->life++;
+    t->stop_op = 0;
+    t->own_end = t->dying_stuck = true;
+    plan_life(m, m->now + 5000, W_STUCK, model);
+    plan_life(m, m->now + 5000 + t->p.stuck_ms, W_GONE, model);
+    return true;
+}
+
 static void happen_process(struct sim *m, const struct item *it)
 {
     struct truth *t = &m->procs[it->model];
@@ -712,12 +733,17 @@ static void happen_process(struct sim *m, const struct item *it)
         break;
     case W_START_FAILS:
         m->st.start_failures++;
+        if (lingers(m, it->model))
+            break;
         process_gone(m, it->model);
         report(m, it->model, SCHED_MODEL_FAILED, t->start_op);
         break;
     case W_GONE:
         process_gone(m, it->model);
-        report(m, it->model, SCHED_MODEL_DOWN, t->stop_op);
+        if (t->stop_op == 0 && t->start_op != 0)
+            report(m, it->model, SCHED_MODEL_FAILED, t->start_op);
+        else
+            report(m, it->model, SCHED_MODEL_DOWN, t->stop_op);
         break;
     case W_STUCK:
         m->st.stuck++;
@@ -738,6 +764,9 @@ static void happen_crash(struct sim *m, model_id model)
         report(m, model, SCHED_MODEL_FAILED, t->start_op);
     } else if (t->state == MODEL_READY) {
         m->st.crashes++;
+        end_grants(m, model);
+        if (lingers(m, model))
+            return;
         process_gone(m, model);
         report(m, model, SCHED_MODEL_DOWN, 0);
     }

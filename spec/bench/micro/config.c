@@ -19,28 +19,35 @@ static void make_rich(struct strbuf *b)
     strbuf_add(b, S("macros:\n"));
     for (int i = 0; i < 20; i++)
         strbuf_addf(b, "  m%d: \"%s-%d%s\"\n", i, i ? "${m0}" : "base", i, i > 2 ? " ${m2}" : "");
-    strbuf_add(b, S("x-base: &base\n  cmd: |\n    # a comment\n    llama-server --port ${PORT} ${m3} \\\n"
-                    "    --model /models/${MODEL_ID}.gguf ${own}\n  env: [A=1, \"B=${m4}\"]\n  ttl: 600\n"
-                    "  timeouts: {connect: 5}\nmodels:\n"));
+    strbuf_add(
+        b, S("x-base: &base\n  cmd: |\n    # a comment\n    llama-server --port ${PORT} ${m3} \\\n"
+             "    --model /models/${MODEL_ID}.gguf ${own}\n  env: [A=1, \"B=${m4}\"]\n  ttl: 600\n"
+             "  timeouts: {connect: 5}\nmodels:\n"));
     for (int i = 0; i < MODELS; i++)
-        strbuf_addf(b,
-                    "  org/model-%d:q4:\n    <<: *base\n    macros: {own: \"--seed %d ${m7}\"}\n"
-                    "    aliases: [alias-%d, \"${MODEL_ID}-x\"]\n    name: Model %d\n    description: about ${m5}\n"
-                    "    filters:\n      stripParams: \"seed, user, ${m6}\"\n      setParams: {temperature: 0.%d, "
-                    "top_p: 0.9, stop: [a, b]}\n      setParamsByID: {\"${MODEL_ID}:hot\": {temperature: 1.5}}\n"
-                    "    metadata: {ctx: 32768, tags: [a, b, c], nested: {x: {y: \"${PORT}\"}}}\n"
-                    "    capabilities: {in: [text, image], out: [text], tools: true, context: 32768}\n",
-                    i, i, i, i, i % 10);
+        strbuf_addf(
+            b,
+            "  org/model-%d:q4:\n    <<: *base\n    macros: {own: \"--seed %d ${m7}\"}\n"
+            "    aliases: [alias-%d, \"${MODEL_ID}-x\"]\n    name: Model %d\n    description: "
+            "about ${m5}\n"
+            "    filters:\n      stripParams: \"seed, user, ${m6}\"\n      setParams: "
+            "{temperature: 0.%d, "
+            "top_p: 0.9, stop: [a, b]}\n      setParamsByID: {\"${MODEL_ID}:hot\": {temperature: "
+            "1.5}}\n"
+            "    metadata: {ctx: 32768, tags: [a, b, c], nested: {x: {y: \"${PORT}\"}}}\n"
+            "    capabilities: {in: [text, image], out: [text], tools: true, context: 32768}\n",
+            i, i, i, i, i % 10);
     strbuf_add(b, S("groups:\n"));
     for (int g = 0; g < 50; g++)
-        strbuf_addf(b, "  g%d: {swap: false, members: [\"org/model-%d:q4\", \"alias-%d\"]}\n", g, g * 2, g * 2 + 1);
+        strbuf_addf(b, "  g%d: {swap: false, members: [\"org/model-%d:q4\", \"alias-%d\"]}\n", g,
+                    g * 2, g * 2 + 1);
 }
 
 static void make_plain(struct strbuf *b)
 {
     strbuf_add(b, S("models:\n"));
     for (int i = 0; i < MODELS; i++)
-        strbuf_addf(b, "  model-%d:\n    cmd: llama-server --port ${PORT} --model /models/%d.gguf\n", i, i);
+        strbuf_addf(
+            b, "  model-%d:\n    cmd: llama-server --port ${PORT} --model /models/%d.gguf\n", i, i);
 }
 
 static long peak_kb(void)
@@ -80,7 +87,8 @@ static void bench(const char *name, const struct strbuf *text)
         config_report_fini(&r);
     }
     qsort(ns, ROUNDS, sizeof *ns, by_value);
-    printf("%-6s %4zu KiB of text: best %.2f ms, median %.2f ms, worst %.2f ms; snapshot %zu KiB, peak +%ld KiB\n",
+    printf("%-6s %4zu KiB of text: best %.2f ms, median %.2f ms, worst %.2f ms; snapshot %zu KiB, "
+           "peak +%ld KiB\n",
            name, text->len / 1024, (double)ns[0] / 1e6, (double)ns[ROUNDS / 2] / 1e6,
            (double)ns[ROUNDS - 1] / 1e6, snapshot / 1024, first);
 }

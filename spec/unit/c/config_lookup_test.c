@@ -15,7 +15,8 @@ static struct config *load(const char *text)
 
 TEST(config_finds_models_by_id_and_alias)
 {
-    struct config *c = load("models:\n  b: {cmd: 'x ${PORT}', aliases: [q, a]}\n  a: {cmd: 'y ${PORT}'}\n");
+    struct config *c =
+        load("models:\n  b: {cmd: 'x ${PORT}', aliases: [q, a]}\n  a: {cmd: 'y ${PORT}'}\n");
     CHECK_UINT(2, c->n_models);
     CHECK_STR("a", c->models[0].id);
     CHECK_UINT(0, config_find_model(c, S("a"))); /* the id wins over b's alias */
@@ -35,7 +36,8 @@ TEST(config_finds_models_by_id_and_alias)
 
 TEST(config_finds_peers_by_full_and_unique_bare_name)
 {
-    struct config *c = load("peers:\n  p: {proxy: 'https://h/v1', models: [m, n, m]}\n  q: {proxy: 'http://i', models: [n]}\n");
+    struct config *c = load("peers:\n  p: {proxy: 'https://h/v1', models: [m, n, m]}\n  q: {proxy: "
+                            "'http://i', models: [n]}\n");
     struct config_peer_ref ref;
     CHECK_TRUE(config_find_peer(c, S("m"), &ref));
     CHECK_STR("p", c->peers[ref.peer].id);
@@ -83,7 +85,9 @@ TEST(config_report_keeps_one_of_equal_entries)
 {
     struct config_report r;
     config_report_init(&r);
-    struct config_issue i = { .error = true, .file = S("f"), .line = 1, .col = 2, .text = S("bad") };
+    struct config_issue i = {
+        .error = true, .file = S("f"), .line = 1, .col = 2, .text = S("bad")
+    };
     config_report_add(&r, &i);
     config_report_add(&r, &i);
     i.col = 3;

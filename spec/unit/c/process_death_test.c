@@ -315,3 +315,32 @@ TEST(without_a_line_it_is_not_a_supervisor)
     CHECK_INT(pid, waitpid(pid, &status, 0));
     CHECK_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 2);
 }
+
+TEST(a_control_group_is_used_where_it_may_be_and_leaves_nothing)
+{
+    struct rig g;
+    char path[256], text[4096];
+    /* =1: also without the mark of systemd. Where no group can be written, nothing is different. */
+    setenv("LUASWAP_CGROUP", "1", 1);
+    rig_start(&g, STUBBORN);
+    unsetenv("LUASWAP_CGROUP");
+    rig_until_output(&g, "up\n");
+    snprintf(path, sizeof path, "/proc/%d/cgroup", proc_pid(g.p));
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    char *own = strstr(text, "0::/");
+    bool grouped = own && strstr(own, "/luaswap-");
+    proc_stop(g.p, 50, 2);
+    rig_until_life(&g, "stopping>stopped(2)");
+    CHECK_UINT(0, rig_alive(&g));
+    rig_end(&g);
+    if (grouped) {
+        *strchr(own, '\n') = '\0';
+        snprintf(path, sizeof path, "/sys/fs/cgroup%.200s", own + 3);
+        CHECK_INT(-1, access(path, F_OK));
+        snprintf(path, sizeof path, "/sys/fs/cgroup/unified%.200s", own + 3);
+        CHECK_INT(-1, access(path, F_OK));
+    }
+}

@@ -135,7 +135,7 @@ models:
   end)
 
   it('find a missing variable behind one that is set, also when only the values make it YAML', function()
-    has(load('a: "${env.LONG}"; b: 1\n', { LONG = 'long long' }), '1:16 error')
+    has(load('a: "${env.LONG}"; b: 1\n', { LONG = 'long long' }), '1:17 error')
     has(load('# x\na: [${env.L}, ${env.GONE}]\n', { L = 'long long long' }),
       '2:15 error [] config c.yaml: environment')
   end)

@@ -204,6 +204,22 @@ describe('serial, ours', function()
     assert.equal(15100, w.now)
   end)
 
+  it('a start that failed and left something that does not die fails as stuck, until that is gone', function()
+    local w = play.serial('a', 'b'):arrive('r1', 'a'):arrive('r2', 'b')
+    w:take()
+    w:post { kind = 'MODEL_STUCK', model = 'a', swap = 0 }:expect { 'reject r1 stuck' }
+    assert.equal('stopping', w.s:state 'a')
+    w:failed('a'):expect { 'swap b', 'start b' }
+  end)
+
+  it('a ready model whose command ended but not its children gets nothing new', function()
+    local w = play.serial('a', 'b'):arrive('r1', 'a'):up('a')
+    w:done('r1'):take()
+    w:post { kind = 'MODEL_STUCK', model = 'a', swap = 0 }:expect {}
+    w:arrive('r2', 'a'):expect { 'admit r2' } -- after the backoff
+    w:crash('a'):expect { 'swap a', 'start a' }
+  end)
+
   it('A026 S-7: an explicit limit counts queued and active, none means no limit', function()
     local w = play.new { kind = 'serial', models = { { id = 'a', limit = 2 }, 'b' } }
     w:arrive('r1', 'a'):arrive('r2', 'a'):arrive('r3', 'a')
