@@ -5,7 +5,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const str models[] = { { "a", 1 }, { "b", 1 }, { "c", 1 }, { "d", 1 }, { "e", 1 }, { "f", 1 } };
+    static const str models[] = { { "a", 1 }, { "b", 1 }, { "c", 1 },
+                                  { "d", 1 }, { "e", 1 }, { "f", 1 } };
     static const struct matrix_var vars[] = { { { "v", 1 }, { "c", 1 } } };
     struct matrix_set sets[8];
     static const char *const names[] = { "s", "t", "u", "w", "x", "y", "z", "q" };
@@ -16,8 +17,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         sets[n] = (struct matrix_set){ str_c(names[n]), text };
         n++;
     }
-    struct matrix_src src = { .models = models, .n_models = ARRAY_LEN(models), .vars = vars, .n_vars = 1,
-                              .sets = sets, .n_sets = n };
+    struct matrix_src src = { .models = models,
+                              .n_models = ARRAY_LEN(models),
+                              .vars = vars,
+                              .n_vars = 1,
+                              .sets = sets,
+                              .n_sets = n };
     struct matrix *m;
     struct matrix_at at;
     struct error e = { 0 };

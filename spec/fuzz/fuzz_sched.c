@@ -56,7 +56,8 @@ static void perform(struct fuzz *f, const struct sched_action *a)
         f->ticket[t] = T_WAITS;
         break;
     case SCHED_REJECT:
-        expect(f, f->ticket[t] == T_FRESH || f->ticket[t] == T_WAITS, "rejected what does not wait");
+        expect(f, f->ticket[t] == T_FRESH || f->ticket[t] == T_WAITS,
+               "rejected what does not wait");
         f->ticket[t] = T_ENDED;
         break;
     case SCHED_GRANT:
@@ -67,7 +68,8 @@ static void perform(struct fuzz *f, const struct sched_action *a)
     case SCHED_START:
         expect(f, f->truth[a->model] == MODEL_STOPPED, "started what is not stopped");
         for (size_t i = 0; i < MODELS; i++)
-            expect(f, f->conf.kind != SCHED_KIND_SERIAL || f->truth[i] == MODEL_STOPPED, "serial: started beside another");
+            expect(f, f->conf.kind != SCHED_KIND_SERIAL || f->truth[i] == MODEL_STOPPED,
+                   "serial: started beside another");
         f->truth[a->model] = MODEL_STARTING;
         f->start_op[a->model] = a->swap;
         break;
@@ -76,10 +78,18 @@ static void perform(struct fuzz *f, const struct sched_action *a)
         if (f->truth[a->model] != MODEL_STOPPED)
             f->truth[a->model] = MODEL_STOPPING;
         break;
-    case SCHED_ABORT_SERVE: expect(f, f->ticket[t] == T_ACTIVE, "cut what is not served"); break;
-    case SCHED_POSITION: expect(f, f->ticket[t] == T_WAITS && a->n > 0, "told a place to one that does not wait"); break;
-    case SCHED_UNLOADED: f->unloaded++; break;
-    case SCHED_WAKE_AT: expect(f, a->at > f->now, "wants to be woken in the past"); break;
+    case SCHED_ABORT_SERVE:
+        expect(f, f->ticket[t] == T_ACTIVE, "cut what is not served");
+        break;
+    case SCHED_POSITION:
+        expect(f, f->ticket[t] == T_WAITS && a->n > 0, "told a place to one that does not wait");
+        break;
+    case SCHED_UNLOADED:
+        f->unloaded++;
+        break;
+    case SCHED_WAKE_AT:
+        expect(f, a->at > f->now, "wants to be woken in the past");
+        break;
     }
 }
 
@@ -165,11 +175,14 @@ static void result(struct fuzz *f, model_id m, enum sched_ev_kind kind)
 static void noise(struct fuzz *f)
 {
     unsigned what = byte(f), arg = byte(f);
-    struct sched_event ev = { .kind = (enum sched_ev_kind)(what % (SCHED_DRAIN + 1)), .model = arg % 8,
-                              .ticket = 100000u + arg, .swap = 1000000u + arg };
+    struct sched_event ev = { .kind = (enum sched_ev_kind)(what % (SCHED_DRAIN + 1)),
+                              .model = arg % 8,
+                              .ticket = 100000u + arg,
+                              .swap = 1000000u + arg };
     if (ev.kind == SCHED_ARRIVE)
         ev.model = MODEL_NONE - arg;
-    if (ev.kind == SCHED_DRAIN || ev.kind == SCHED_UNLOAD || ev.kind == SCHED_PRELOAD)
+    if (ev.kind == SCHED_DRAIN || ev.kind == SCHED_UNLOAD || ev.kind == SCHED_RECYCLE ||
+        ev.kind == SCHED_PRELOAD)
         ev.kind = SCHED_TICK;
     post(f, ev);
 }
@@ -180,9 +193,17 @@ static void set_models(struct fuzz *f)
     for (size_t i = 0; i < MODELS; i++) {
         unsigned b = byte(f), c = byte(f);
         f->models[i] = (struct sched_model){
-            .id = str_c(ids[i]), .limit = b & 3, .priority = (int)(b >> 2 & 3), .ttl_ms = b & 64 ? c * 10 : 0,
-            .unload_grace_ms = c, .pinned = b == 255, .retired = f->models[i].retired, .group = b >> 4 & 1,
-            .group_swap = c & 1, .group_exclusive = c & 2, .group_persistent = c & 4,
+            .id = str_c(ids[i]),
+            .limit = b & 3,
+            .priority = (int)(b >> 2 & 3),
+            .ttl_ms = b & 64 ? c * 10 : 0,
+            .unload_grace_ms = c,
+            .pinned = b == 255,
+            .retired = f->models[i].retired,
+            .group = b >> 4 & 1,
+            .group_swap = c & 1,
+            .group_exclusive = c & 2,
+            .group_persistent = c & 4,
         };
     }
     unsigned m = byte(f);
@@ -207,6 +228,22 @@ static void reload(struct fuzz *f)
     post(f, (struct sched_event){ .kind = SCHED_TICK, .model = MODEL_NONE });
 }
 
+static void recycle(struct fuzz *f, unsigned arg)
+{
+    model_id targets[MODELS];
+    size_t n = 0;
+    for (model_id i = 0; i < MODELS; i++)
+        if (arg >> i & 1)
+            targets[n++] = i;
+    f->unloads++;
+    post(f, (struct sched_event){ .kind = SCHED_RECYCLE,
+                                  .op = f->unloads,
+                                  .model = MODEL_NONE,
+                                  .models = targets,
+                                  .n_models = n,
+                                  .grace_ms = arg & 32 ? 50 : 5000 });
+}
+
 static void step(struct fuzz *f)
 {
     unsigned op = byte(f), arg = byte(f);
@@ -219,11 +256,17 @@ static void step(struct fuzz *f)
         if (f->n_tickets == TICKETS)
             break;
         f->n_tickets++;
-        post(f, (struct sched_event){ .kind = SCHED_ARRIVE, .ticket = f->n_tickets - 1, .model = m,
-                                      .want_positions = arg & 8, .priority = (int)(arg >> 6) });
+        post(f, (struct sched_event){ .kind = SCHED_ARRIVE,
+                                      .ticket = f->n_tickets - 1,
+                                      .model = m,
+                                      .want_positions = arg & 8,
+                                      .side = arg & 16,
+                                      .priority = (int)(arg >> 6) });
         break;
     case 3:
-    case 4: end_active(f, pick(f, arg, T_ACTIVE), SCHED_DONE); break;
+    case 4:
+        end_active(f, pick(f, arg, T_ACTIVE), SCHED_DONE);
+        break;
     case 5: {
         size_t t = pick(f, arg, T_WAITS);
         if (t) {
@@ -232,9 +275,15 @@ static void step(struct fuzz *f)
         }
         break;
     }
-    case 6: result(f, m, SCHED_MODEL_UP); break;
-    case 7: result(f, m, SCHED_MODEL_DOWN); break;
-    case 8: result(f, m, arg & 128 ? SCHED_MODEL_STUCK : SCHED_MODEL_FAILED); break;
+    case 6:
+        result(f, m, SCHED_MODEL_UP);
+        break;
+    case 7:
+        result(f, m, SCHED_MODEL_DOWN);
+        break;
+    case 8:
+        result(f, m, arg & 128 ? SCHED_MODEL_STUCK : SCHED_MODEL_FAILED);
+        break;
     case 9: {
         model_id targets[MODELS];
         size_t n = 0;
@@ -242,15 +291,21 @@ static void step(struct fuzz *f)
             if (arg >> i & 1)
                 targets[n++] = i;
         f->unloads++;
-        post(f, (struct sched_event){ .kind = SCHED_UNLOAD, .op = f->unloads, .model = MODEL_NONE,
-                                      .models = arg & 64 ? NULL : targets, .n_models = n, .grace_ms = arg & 128 ? 5 : 0 });
+        post(f, (struct sched_event){ .kind = SCHED_UNLOAD,
+                                      .op = f->unloads,
+                                      .model = MODEL_NONE,
+                                      .models = arg & 64 ? NULL : targets,
+                                      .n_models = n,
+                                      .grace_ms = arg & 128 ? 5 : 0 });
         break;
     }
     case 10:
         f->now += (msec)arg * arg;
         post(f, (struct sched_event){ .kind = SCHED_TICK, .model = MODEL_NONE });
         break;
-    case 11: end_active(f, pick(f, arg, T_ACTIVE), SCHED_RETRY); break;
+    case 11:
+        end_active(f, pick(f, arg, T_ACTIVE), SCHED_RETRY);
+        break;
     case 12: {
         size_t t = pick(f, arg, T_ACTIVE);
         if (t) {
@@ -259,14 +314,20 @@ static void step(struct fuzz *f)
         }
         break;
     }
-    case 13: noise(f); break;
-    case 14: post(f, (struct sched_event){ .kind = SCHED_PRELOAD, .model = m, .evict = arg & 128 }); break;
+    case 13:
+        noise(f);
+        break;
+    case 14:
+        post(f, (struct sched_event){ .kind = SCHED_PRELOAD, .model = m, .evict = arg & 128 });
+        break;
     default:
         if (arg > 250) {
             f->drained = true;
             post(f, (struct sched_event){ .kind = SCHED_DRAIN, .model = MODEL_NONE });
         } else if (arg > 200) {
             reload(f);
+        } else if (arg > 100) {
+            recycle(f, arg);
         }
         break;
     }
@@ -290,18 +351,20 @@ static void settle(struct fuzz *f)
         }
         f->now += 20000;
         post(f, (struct sched_event){ .kind = SCHED_TICK, .model = MODEL_NONE });
-        if (!busy && pick(f, 0, T_WAITS) == 0)
+        if (!busy && pick(f, 0, T_WAITS) == 0 && pick(f, 0, T_ACTIVE) == 0)
             break;
     }
     expect(f, pick(f, 0, T_WAITS) == 0 && pick(f, 0, T_ACTIVE) == 0, "somebody is left at the end");
-    expect(f, sched_waiting(f->s) == 0 && sched_inflight(f->s, MODEL_NONE) == 0, "the scheduler still holds somebody");
+    expect(f, sched_waiting(f->s) == 0 && sched_inflight(f->s, MODEL_NONE) == 0,
+           "the scheduler still holds somebody");
     expect(f, f->unloads == f->unloaded, "an unload was not answered");
 }
 
 static struct matrix *some_matrix(void)
 {
     static const str models[] = { { "c", 1 }, { "a", 1 }, { "e", 1 }, { "b", 1 }, { "d", 1 } };
-    static const struct matrix_set sets[] = { { { "x", 1 }, { "a & (b | c)", 11 } }, { { "y", 1 }, { "+x | d & e", 10 } } };
+    static const struct matrix_set sets[] = { { { "x", 1 }, { "a & (b | c)", 11 } },
+                                              { { "y", 1 }, { "+x | d & e", 10 } } };
     struct matrix_src src = { .models = models, .n_models = MODELS, .sets = sets, .n_sets = 2 };
     struct matrix *m = NULL;
     if (matrix_compile(&src, &m, NULL, NULL))

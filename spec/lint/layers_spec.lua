@@ -13,6 +13,8 @@ local foreign = {
   ['pcre2.h'] = { 'src/route/' },
   ['sqlite3.h'] = { 'src/metrics/' },
   ['openssl/ssl.h'] = { 'src/io/' },
+  ['openssl/err.h'] = { 'src/io/' },
+  ['openssl/x509v3.h'] = { 'src/io/' },
 }
 
 -- folder -> set of folders that it may include (itself too)

@@ -23,29 +23,43 @@ static inline enum ops_answer hostile_pick(void *ctx, const struct sched *s, str
     struct hostile *h = ctx;
     const struct ticket *t = sched_cand_first(s, CAND_ANY, MODEL_NONE);
     switch (hostile_below(h, 8)) {
-    case 0: return OPS_NONE;
-    case 1: ret->hold_ms = 0; return OPS_HOLD;
-    case 2: ret->hold_ms = (msec)hostile_below(h, 200); return OPS_HOLD;
-    case 3: ret->hold_ms = 1000000; return OPS_HOLD;
-    case 4: ret->ticket = hostile_below(h, 1000); return OPS_VALUE;
+    case 0:
+        return OPS_NONE;
+    case 1:
+        ret->hold_ms = 0;
+        return OPS_HOLD;
+    case 2:
+        ret->hold_ms = (msec)hostile_below(h, 200);
+        return OPS_HOLD;
+    case 3:
+        ret->hold_ms = 1000000;
+        return OPS_HOLD;
+    case 4:
+        ret->ticket = hostile_below(h, 1000);
+        return OPS_VALUE;
     case 5:
         for (const struct ticket *n; t && (n = sched_cand_next(s, t, CAND_COLD, MODEL_NONE)); t = n)
             continue;
         break;
-    default: break;
+    default:
+        break;
     }
     ret->ticket = t ? t->id : 0;
     return OPS_VALUE;
 }
 
-static inline enum ops_answer hostile_plan(void *ctx, const struct sched *s, model_id target, struct ops_plan *ret)
+static inline enum ops_answer hostile_plan(void *ctx, const struct sched *s, model_id target,
+                                           struct ops_plan *ret)
 {
     struct hostile *h = ctx;
     ret->when = (enum plan_when)hostile_below(h, 3);
     ret->grace_ms = (msec)hostile_below(h, 100);
     switch (hostile_below(h, 6)) {
-    case 0: return OPS_NONE;
-    case 1: ret->hold_ms = (msec)hostile_below(h, 50); return OPS_HOLD;
+    case 0:
+        return OPS_NONE;
+    case 1:
+        ret->hold_ms = (msec)hostile_below(h, 50);
+        return OPS_HOLD;
     case 2:
         if (hostile_below(h, 4) > 0)
             return OPS_NONE;
@@ -66,15 +80,16 @@ static inline enum ops_answer hostile_plan(void *ctx, const struct sched *s, mod
     }
 }
 
-static inline enum ops_answer hostile_cost(void *ctx, const struct sched *s, model_id victim, model_id target,
-                                           double *ret)
+static inline enum ops_answer hostile_cost(void *ctx, const struct sched *s, model_id victim,
+                                           model_id target, double *ret)
 {
     struct hostile *h = ctx;
     *ret = hostile_below(h, 10) == 0 ? INFINITY : 1;
     return OPS_VALUE;
 }
 
-static inline enum ops_answer hostile_score(void *ctx, const struct sched *s, const struct ticket *t, double *ret)
+static inline enum ops_answer hostile_score(void *ctx, const struct sched *s,
+                                            const struct ticket *t, double *ret)
 {
     struct hostile *h = ctx;
     *ret = hostile_below(h, 10) == 0 ? NAN : (double)hostile_below(h, 5);
@@ -102,9 +117,15 @@ static inline void hostile_note(void *ctx, const struct sched *s, const struct s
 /* Flags vary with n. */
 static inline struct policy_ops hostile_row(unsigned n)
 {
-    return (struct policy_ops){ .name = "hostile", .flags = n & 7, .notes = ~0u, .pick_next = n & 8 ? NULL : hostile_pick,
-                                .plan_swap = hostile_plan, .score = hostile_score, .evict_cost = hostile_cost,
-                                .idle_ttl = hostile_ttl, .note = hostile_note };
+    return (struct policy_ops){ .name = "hostile",
+                                .flags = n & 7,
+                                .notes = ~0u,
+                                .pick_next = n & 8 ? NULL : hostile_pick,
+                                .plan_swap = hostile_plan,
+                                .score = hostile_score,
+                                .evict_cost = hostile_cost,
+                                .idle_ttl = hostile_ttl,
+                                .note = hostile_note };
 }
 
 #endif

@@ -1,7 +1,7 @@
 /* probe_config_load.c: spec.config: loads configurations from texts and files and shows what came
  * of it.
  *
- *   load{ text=, name=, env= }            one text             -> result
+ *   load{ text=, name=, env=, previous= } one text             -> result; previous: text in force
  *   load{ file=, dir=, cwd=, env= }       files                -> result
  *   diff(text_a, text_b)                  -> list of {id, change, key}, list of {path, live}
  *   result: { ok, json (secrets shown), dump (as --dump-config), issues = { {error, file, line,
@@ -164,12 +164,17 @@ static void push_config(lua_State *L, const struct config *c)
     lua_setfield(L, -2, "bytes");
 }
 
+static struct config *must_load(lua_State *L, int arg);
+
 static int l_load(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
     lua_getfield(L, 1, "env"); /* index 2 */
-    struct config_sources src = { field(L, 1, "file"), field(L, 1, "dir"), env_from_table, L };
+    lua_getfield(L, 1, "previous"); /* index 3 */
+    struct config *previous = lua_isnil(L, 3) ? NULL : must_load(L, 3);
+    lua_settop(L, 2);
+    struct config_sources src = { field(L, 1, "file"), field(L, 1, "dir"), env_from_table, L, previous };
     const char *cwd = field(L, 1, "cwd"), *name = field(L, 1, "name");
     char old[4096] = "";
     if (cwd && (!getcwd(old, sizeof old) || chdir(cwd) != 0))
@@ -207,6 +212,7 @@ static int l_load(lua_State *L)
         lua_setfield(L, 4, "lookup");
         config_unref(c);
     }
+    config_unref(previous);
     lua_settop(L, 4);
     return 1;
 }

@@ -244,7 +244,8 @@ static struct matrix *read_conf(lua_State *L, int at, struct sched_conf *c)
     c->serial_max_queue = (uint32_t)int_field(L, at, "max_queue", 0);
     c->serial_max_serve_ms = int_field(L, at, "max_serve_ms", 0);
     c->fifo_max_wait_ms = int_field(L, at, "max_wait_ms", 0);
-    c->fifo_orphan = str_eq(str_field(L, at, "orphan"), S("abort")) ? SCHED_ORPHAN_ABORT : SCHED_ORPHAN_KEEP;
+    c->fifo_orphan =
+        str_eq(str_field(L, at, "orphan"), S("abort")) ? SCHED_ORPHAN_ABORT : SCHED_ORPHAN_KEEP;
     lua_getfield(L, at, "models");
     c->n_models = (size_t)lua_rawlen(L, -1);
     struct sched_model *models = lua_newuserdatauv(L, (c->n_models + 1) * sizeof(*models), 0);
@@ -362,17 +363,26 @@ static void push_action(lua_State *L, const struct sched *s, const struct sched_
         set_str(L, "code", str_c(err_name(a->code)));
         set_str(L, "text", str_c(a->text));
         break;
-    case SCHED_STOP: set_int(L, "grace", a->grace_ms); break;
-    case SCHED_POSITION: set_int(L, "n", a->n); break;
-    case SCHED_WAKE_AT: set_int(L, "at", a->at); break;
-    case SCHED_ABORT_SERVE: set_str(L, "text", str_c(a->text)); break;
+    case SCHED_STOP:
+        set_int(L, "grace", a->grace_ms);
+        break;
+    case SCHED_POSITION:
+        set_int(L, "n", a->n);
+        break;
+    case SCHED_WAKE_AT:
+        set_int(L, "at", a->at);
+        break;
+    case SCHED_ABORT_SERVE:
+        set_str(L, "text", str_c(a->text));
+        break;
     case SCHED_UNLOADED:
         set_int(L, "op", (lua_Integer)a->op);
         set_str(L, "code", str_c(a->code ? err_name(a->code) : ""));
         break;
     case SCHED_ADMIT:
     case SCHED_GRANT:
-    case SCHED_START: break;
+    case SCHED_START:
+        break;
     }
 }
 
@@ -390,6 +400,7 @@ static int l_post(lua_State *L)
     ev.grace_ms = int_field(L, 2, "grace_ms", 0);
     ev.want_positions = bool_field(L, 2, "positions", false);
     ev.evict = bool_field(L, 2, "evict", false);
+    ev.side = bool_field(L, 2, "side", false);
     ev.text = str_field(L, 2, "text");
     ev.model = find_model(b->s, str_field(L, 2, "model"));
     model_id targets[64];
@@ -411,7 +422,8 @@ static int l_post(lua_State *L)
     lua_newtable(L);
     lua_Integer n = 0, note = 1;
     for (size_t i = 0; i <= b->out.len; i++) {
-        while (lua_rawgeti(L, b->notes, note) == LUA_TTABLE && int_field(L, lua_gettop(L), "at", 0) <= (lua_Integer)i) {
+        while (lua_rawgeti(L, b->notes, note) == LUA_TTABLE &&
+               int_field(L, lua_gettop(L), "at", 0) <= (lua_Integer)i) {
             lua_rawseti(L, -2, ++n);
             note++;
         }
@@ -460,7 +472,8 @@ static int l_order(lua_State *L)
 static int l_inflight(lua_State *L)
 {
     const struct box *b = check_box(L);
-    lua_pushinteger(L, (lua_Integer)sched_inflight(b->s, lua_isnoneornil(L, 2) ? MODEL_NONE : arg_model(L, b, 2)->self));
+    lua_pushinteger(L, (lua_Integer)sched_inflight(
+                           b->s, lua_isnoneornil(L, 2) ? MODEL_NONE : arg_model(L, b, 2)->self));
     return 1;
 }
 
@@ -519,7 +532,8 @@ static int l_adopt(lua_State *L)
     const struct box *b = check_box(L);
     static const char *const names[] = { "stopped", "starting", "ready", "stopping", NULL };
     int st = luaL_checkoption(L, 3, NULL, names);
-    sched_adopt(b->s, arg_model(L, b, 2)->self, (enum model_state)st, (msec)luaL_optinteger(L, 4, 0));
+    sched_adopt(b->s, arg_model(L, b, 2)->self, (enum model_state)st,
+                (msec)luaL_optinteger(L, 4, 0));
     return 0;
 }
 
@@ -566,10 +580,20 @@ static int l_trace_line(lua_State *L)
 static int open_sched(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        { "post", l_post },           { "check", l_check },         { "state", l_state },     { "order", l_order },
-        { "inflight", l_inflight },   { "waiting", l_waiting },     { "line", l_line },       { "swaps", l_swaps },
-        { "will_wait", l_will_wait }, { "adopt", l_adopt },         { "dump", l_dump },       { "reconfigure", l_reconfigure },
-        { "__gc", l_gc },             { NULL, NULL },
+        { "post", l_post },
+        { "check", l_check },
+        { "state", l_state },
+        { "order", l_order },
+        { "inflight", l_inflight },
+        { "waiting", l_waiting },
+        { "line", l_line },
+        { "swaps", l_swaps },
+        { "will_wait", l_will_wait },
+        { "adopt", l_adopt },
+        { "dump", l_dump },
+        { "reconfigure", l_reconfigure },
+        { "__gc", l_gc },
+        { NULL, NULL },
     };
     static const luaL_Reg matrix_methods[] = {
         { "solve", l_solve }, { "fits", l_fits }, { "__gc", l_matrix_gc }, { NULL, NULL }

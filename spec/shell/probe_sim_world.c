@@ -65,9 +65,12 @@ static void on_action(void *ctx, msec now, const struct sched_action *a)
     w->log[w->n_log++] = (struct entry){ now, *a };
 }
 
-static void read_model(lua_State *L, int at, struct world *w, struct sched_model *m, struct sim_proc *p)
+static void read_model(lua_State *L, int at, struct world *w, struct sched_model *m,
+                       struct sim_proc *p)
 {
-    *m = (struct sched_model){ .unload_grace_ms = 10000, .group_swap = true, .group_exclusive = true };
+    *m = (struct sched_model){ .unload_grace_ms = 10000,
+                               .group_swap = true,
+                               .group_exclusive = true };
     *p = w->proc;
     if (lua_type(L, at) == LUA_TSTRING) {
         m->id = arena_dup(&w->arena, str_c(lua_tostring(L, at)));
@@ -96,7 +99,9 @@ static int l_new(lua_State *L)
     *w = (struct world){ .next = 1 };
     arena_init(&w->arena, 16u << 20);
     luaL_setmetatable(L, SIM_MT);
-    struct sim_conf c = { .seed = (uint64_t)int_field(L, 1, "seed", 1), .check_all = true, .dead_on_grant_retries = true };
+    struct sim_conf c = { .seed = (uint64_t)int_field(L, 1, "seed", 1),
+                          .check_all = true,
+                          .dead_on_grant_retries = true };
     str kind = str_field(L, 1, "scheduler");
     if (!sched_kind_of(kind.ptr ? kind : S("serial"), &c.sched.kind))
         luaL_error(L, "unknown scheduler");
@@ -104,7 +109,8 @@ static int l_new(lua_State *L)
     c.sched.serial_max_queue = (uint32_t)int_field(L, 1, "max_queue", 0);
     c.sched.serial_max_serve_ms = int_field(L, 1, "max_serve_ms", 0);
     c.sched.fifo_max_wait_ms = int_field(L, 1, "max_wait_ms", 0);
-    w->proc = (struct sim_proc){ .start_ms = int_field(L, 1, "start_ms", 500), .stop_ms = int_field(L, 1, "stop_ms", 100) };
+    w->proc = (struct sim_proc){ .start_ms = int_field(L, 1, "start_ms", 500),
+                                 .stop_ms = int_field(L, 1, "stop_ms", 100) };
     lua_getfield(L, 1, "models");
     w->n_models = (size_t)lua_rawlen(L, -1);
     struct sched_model *models = ARENA_NEWN(&w->arena, w->n_models + 1, struct sched_model);
@@ -149,7 +155,9 @@ static void push_id(lua_State *L, const struct world *w, model_id m)
 static int l_arrive(lua_State *L)
 {
     struct world *w = check_world(L);
-    struct sim_request r = { .model = check_model(L, w, 2), .serve_ms = 100, .leaves_ms = SIM_NEVER };
+    struct sim_request r = { .model = check_model(L, w, 2),
+                             .serve_ms = 100,
+                             .leaves_ms = SIM_NEVER };
     msec at = sim_now(w->sim);
     if (lua_istable(L, 3)) {
         at = int_field(L, 3, "at", at);
@@ -166,7 +174,8 @@ static int l_arrive(lua_State *L)
 static int l_leave(lua_State *L)
 {
     struct world *w = check_world(L);
-    sim_leave(w->sim, (msec)luaL_optinteger(L, 3, sim_now(w->sim)), (ticket_id)luaL_checkinteger(L, 2));
+    sim_leave(w->sim, (msec)luaL_optinteger(L, 3, sim_now(w->sim)),
+              (ticket_id)luaL_checkinteger(L, 2));
     return 0;
 }
 
@@ -333,7 +342,9 @@ static int l_chaos(lua_State *L)
     if (!sched_kind_of(str_field(L, 1, "scheduler"), &c.kind))
         luaL_error(L, "unknown scheduler");
     str planner = str_field(L, 1, "planner");
-    c.planner = str_eq(planner, S("groups")) ? CHAOS_GROUPS : str_eq(planner, S("matrix")) ? CHAOS_MATRIX : CHAOS_DEFAULT;
+    c.planner = str_eq(planner, S("groups"))   ? CHAOS_GROUPS
+                : str_eq(planner, S("matrix")) ? CHAOS_MATRIX
+                                               : CHAOS_DEFAULT;
     c.seed = (uint64_t)int_field(L, 1, "seed", 1);
     c.events = (size_t)int_field(L, 1, "events", 1000);
     c.reloads = bool_field(L, 1, "reloads", false);
@@ -365,9 +376,10 @@ static int l_chaos(lua_State *L)
 static int open_sim(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        { "arrive", l_arrive }, { "leave", l_leave }, { "unload", l_unload }, { "crash", l_crash },
-        { "drain", l_drain },   { "run", l_run },     { "now", l_now },       { "alive", l_alive },
-        { "granted", l_granted }, { "starts", l_starts }, { "stops", l_stops }, { "log", l_log },
+        { "arrive", l_arrive }, { "leave", l_leave }, { "unload", l_unload },
+        { "crash", l_crash },   { "drain", l_drain }, { "run", l_run },
+        { "now", l_now },       { "alive", l_alive }, { "granted", l_granted },
+        { "starts", l_starts }, { "stops", l_stops }, { "log", l_log },
         { "stats", l_stats },   { "__gc", l_gc },     { NULL, NULL },
     };
     static const luaL_Reg functions[] = { { "new", l_new }, { "chaos", l_chaos }, { NULL, NULL } };

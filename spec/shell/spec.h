@@ -4,8 +4,8 @@
  *        spec/unit/c/<folder>_<topic>_test.c.
  * PROBE  makes require 'spec.<name>' call an `int open(lua_State *)`. Files are
  *        spec/shell/probe_<folder>_<topic>.c. The opener may run more than once in a process.
- * CHECK_* end the test at the first miss, with file and line; a test that misses leaks what it held,
- *        which the leak checker then reports as well.
+ * CHECK_* end the test at the first miss, with file and line; a test that misses leaks what it held, so that the
+ *        leak checker has nothing to say in that run.
  */
 #ifndef LUASWAP_SPEC_H
 #define LUASWAP_SPEC_H

@@ -105,4 +105,22 @@ describe('the simulator', function()
     assert.equal(1000, st.served + st.refused)
     assert.equal(st.admitted, st.served)
   end)
+
+  it('fifo.maxWait bounds every wait, whatever steady traffic there is', function()
+    local function longest(max_wait)
+      local s = sim.new { scheduler = 'fifo', models = { 'a', 'b', 'c' }, start_ms = 300, stop_ms = 50,
+        max_wait_ms = max_wait }
+      for i = 0, 599 do s:arrive('a', { at = i * 50, serve_ms = 180 }) end -- never idle
+      for i = 0, 5 do
+        s:arrive('b', { at = 1000 + i * 4000, serve_ms = 100 })
+        s:arrive('c', { at = 1500 + i * 4000, serve_ms = 100 })
+      end
+      s:run()
+      assert.equal(s:stats().admitted, s:stats().served)
+      return s:stats().wait_max
+    end
+    assert.is_true(longest(0) > 25000)
+    -- its patience, the rest of what is served, and the loads of those that waited as long
+    assert.is_true(longest(2000) <= 2000 + 3 * (180 + 50 + 300 + 100))
+  end)
 end)

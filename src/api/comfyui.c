@@ -34,7 +34,7 @@ void api_comfyui(struct request *req, const struct route *r)
     (void)r;
     const struct http_head *h = http_req_head(req->http);
     size_t at = config_find_model_id(req->cfg, S(WIRE_COMFYUI_MODEL));
-    struct model *m = at == CONFIG_NONE || req->cfg != req->srv->cfg ? NULL : server_model_at(req->srv, at);
+    struct model *m = at == CONFIG_NONE ? NULL : server_model_at(req->srv, req->cfg, at);
     if (!m) {
         req_fail(req, 404, NULL, S("no local model named " WIRE_COMFYUI_MODEL));
         return;

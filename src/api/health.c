@@ -91,7 +91,7 @@ static void add_models(struct strbuf *b, struct request *req)
                 sched_inflight(srv->dispatch.sched, MODEL_NONE));
     for (size_t i = 0; i < req->cfg->n_models; i++)
         if (!req->cfg->models[i].unlisted)
-            add_model(b, &req->cfg->models[i], server_model_at(srv, i));
+            add_model(b, &req->cfg->models[i], server_model_at(srv, req->cfg, i));
     strbuf_add(b, S("</table>\n"));
 }
 

@@ -18,8 +18,8 @@ static str content_type(const struct request *req)
 
 static enum resolve_state state_of(void *ud, size_t model)
 {
-    struct server *srv = ud;
-    return (enum resolve_state)proc_state(server_model_at(srv, model)->proc);
+    struct request *req = ud;
+    return (enum resolve_state)model_state(server_model_at(req->srv, req->cfg, model));
 }
 
 /* Path and query sent on, when they differ from the client's. */
@@ -116,29 +116,32 @@ bool api_resolve(struct request *req, str name)
 {
     struct server *srv = req->srv;
     struct error e = { 0 };
-    struct resolve_ctx ctx = { .cfg = req->cfg, .profile = srv->cfg == req->cfg ? srv->profile : CONFIG_NONE,
-                               .slots = srv->cfg == req->cfg ? srv->peers->slots : NULL, .state = state_of, .ud = srv };
+    struct resolve_ctx ctx = { .cfg = req->cfg, .profile = srv->cfg == req->cfg ? srv->profile : req->profile,
+                               .slots = req->peers ? req->peers->slots : NULL, .state = state_of, .ud = req };
     int rc = resolve(&ctx, name, &req->target, &e);
     if (rc < 0) {
         fail_with(req, rc, &e);
         return false;
     }
-    req->peers = peers_ref(srv->peers);
     return api_target(req);
 }
 
 bool api_target(struct request *req)
 {
-    struct server *srv = req->srv;
     if (req->target.kind == RESOLVE_PEER) {
+        if (!req->peers) {
+            req_fail_err(req, ERR_SHUTDOWN, STR_NONE);
+            return false;
+        }
         req->peer = &req->peers->at[req->target.peer.peer];
         return true;
     }
-    req->model = server_model_at(srv, req->target.model);
-    if (!req->model) {
+    struct model *m = server_model_at(req->srv, req->cfg, req->target.model);
+    if (!m) { /* a reload has removed it while the body came */
         req_fail_err(req, ERR_UNKNOWN_MODEL, STR_NONE);
         return false;
     }
+    req->model = model_ref(m);
     req->unscheduled = req->upgrade && req->model->conf->ignore_websockets;
     if (req->unscheduled && model_state(req->model) != PROC_READY) {
         req_fail(req, 409, NULL, S("the model is not loaded, and a websocket does not load it (compat.ignoreWebsockets)"));

@@ -86,6 +86,14 @@ static void on_log(void *ud, str bytes)
         io_call_post(s->req->srv->loop, &s->flush);
 }
 
+/* The model was removed: the stream ends as it would with the program, and its reader may look for another one. */
+static void on_over(void *ud)
+{
+    struct log_stream *s = ud;
+    on_flush(s);
+    http_req_finish(s->req->http);
+}
+
 static void on_drained(struct request *req)
 {
     struct log_stream *s = req->local;
@@ -119,7 +127,7 @@ static struct log_monitor *monitor_of(struct request *req, str tail)
         return &srv->log.upstream;
     if (resolve_path_local(req->cfg, a, tail, &model, &match, NULL) < 0)
         return NULL;
-    struct model *m = server_model_at(srv, model);
+    struct model *m = server_model_at(srv, req->cfg, model);
     return m ? &m->log : NULL;
 }
 
@@ -151,6 +159,7 @@ void api_logs_stream(struct request *req, const struct route *r)
     s->req = req;
     s->pending = STRBUF(PENDING_MAX);
     s->sub.fn = on_log;
+    s->sub.over = on_over;
     s->sub.ud = s;
     list_init(&s->sub.node);
     io_call_init(&s->flush, on_flush, s);

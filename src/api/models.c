@@ -232,7 +232,7 @@ static void meta_end(struct json_out *o, int64_t n_ctx)
 
 static bool runs(const struct listing *l, size_t model)
 {
-    enum proc_state s = model_state(server_model_at(l->srv, model));
+    enum proc_state s = model_state(server_model_at(l->srv, l->cfg, model));
     return s != PROC_STOPPED && s != PROC_SHUTDOWN;
 }
 
@@ -295,7 +295,7 @@ static bool put_selector(struct listing *l, const struct record *r)
         size_t model = config_find_model(l->cfg, s->targets[i]);
         if (model == CONFIG_NONE)
             continue;
-        enum proc_state st = model_state(server_model_at(l->srv, model));
+        enum proc_state st = model_state(server_model_at(l->srv, l->cfg, model));
         if (st == PROC_READY || st == PROC_STARTING)
             return true;
     }

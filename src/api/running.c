@@ -19,7 +19,7 @@ void api_running(struct request *req, const struct route *r)
     json_out_array(&o);
     for (size_t i = 0; i < req->cfg->n_models; i++) { /* sorted by id */
         const struct config_model *c = &req->cfg->models[i];
-        enum proc_state state = model_state(server_model_at(req->srv, i));
+        enum proc_state state = model_state(server_model_at(req->srv, req->cfg, i));
         if (state == PROC_STOPPED || state == PROC_SHUTDOWN)
             continue;
         json_out_object(&o);
@@ -99,7 +99,7 @@ void api_unload_one(struct request *req, const struct route *r)
         return;
     }
     size_t index = config_find_model(req->cfg, name);
-    struct model *m = index == CONFIG_NONE ? NULL : server_model_at(req->srv, index);
+    struct model *m = index == CONFIG_NONE ? NULL : server_model_at(req->srv, req->cfg, index);
     if (!m) {
         req_fail(req, 404, NULL, S("model not found"));
         return;

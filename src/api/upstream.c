@@ -12,7 +12,8 @@
 
 static enum resolve_state state_of(void *ud, size_t model)
 {
-    return (enum resolve_state)model_state(server_model_at(ud, model));
+    struct request *req = ud;
+    return (enum resolve_state)model_state(server_model_at(req->srv, req->cfg, model));
 }
 
 /* Patterns are compiled at the first use and again when the configuration is another one. */
@@ -61,8 +62,8 @@ void api_upstream(struct request *req, const struct route *r)
 {
     struct error e = { 0 };
     struct server *srv = req->srv;
-    struct resolve_ctx ctx = { .cfg = req->cfg, .profile = srv->cfg == req->cfg ? srv->profile : CONFIG_NONE,
-                               .state = state_of, .ud = srv };
+    struct resolve_ctx ctx = { .cfg = req->cfg, .profile = srv->cfg == req->cfg ? srv->profile : req->profile,
+                               .state = state_of, .ud = req };
     struct path_match match;
     int rc = resolve_path(&ctx, http_req_arena(req->http), api_tail(req, r), &req->target, &match, &e);
     if (rc == ERR_SYNTAX || rc == ERR_LIMIT) {
@@ -78,7 +79,6 @@ void api_upstream(struct request *req, const struct route *r)
         return;
     }
     req->upgrade = api_is_websocket(req);
-    req->peers = peers_ref(srv->peers);
     if (!api_target(req))
         return;
     if (req->model && model_state(req->model) != PROC_READY && match_any(ignore_paths(req), match.rest)) {

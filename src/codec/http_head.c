@@ -130,21 +130,42 @@ bool http_has_token(const struct http_head *h, enum http_hdr id, str token)
     return false;
 }
 
-static bool token_char(unsigned char c)
-{
-    /* "!#$%&'*+-.^_`|~" and letters and digits, one bit per character */
-    static const uint32_t bits[4] = { 0, 0x03ff6cfa, 0xc7fffffe, 0x57ffffff };
-    return c < 128 && (bits[c >> 5] >> (c & 31) & 1);
-}
+static const bool token_chars[256] = {
+    ['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['!'] = true, ['#'] = true, ['$'] = true,
+    ['%'] = true,         ['&'] = true,         ['\''] = true,        ['*'] = true, ['+'] = true, ['-'] = true,
+    ['.'] = true,         ['^'] = true,         ['_'] = true,         ['`'] = true, ['|'] = true, ['~'] = true,
+};
 
 bool http_token_valid(str s)
 {
-    if (s.len == 0)
-        return false;
     for (size_t i = 0; i < s.len; i++)
-        if (!token_char((unsigned char)s.ptr[i]))
+        if (!token_chars[(unsigned char)s.ptr[i]])
             return false;
-    return true;
+    return s.len > 0;
+}
+
+/* Eight bytes at a time: which of them are below 0x20 or are 0x7f. */
+static uint64_t controls(uint64_t v)
+{
+    const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
+    uint64_t del = v ^ (ones * 0x7f);
+    return (((v - ones * 0x20) & ~v) | ((del - ones) & ~del)) & high;
+}
+
+bool http_no_controls(str s)
+{
+    size_t i = 0;
+    uint64_t v, found = 0;
+    for (; s.len - i >= 8; i += 8) {
+        memcpy(&v, s.ptr + i, 8);
+        found |= controls(v);
+    }
+    if (i < s.len) {
+        v = 0x2020202020202020u;
+        memcpy(&v, s.ptr + i, s.len - i);
+        found |= controls(v);
+    }
+    return found == 0;
 }
 
 str http_reason(int status)

@@ -59,6 +59,8 @@ str http_value(const struct http_head *h, enum http_hdr id);
 bool http_has_token(const struct http_head *h, enum http_hdr id, str token);
 enum http_hdr http_hdr_of(str name);
 bool http_token_valid(str s); /* RFC 9110 5.6.2 token, not empty */
+/* No byte below 0x20 (a tab is one) and no 0x7f; fast, for the common case. */
+bool http_no_controls(str s);
 str http_reason(int status);  /* "OK"; "" for an unknown one */
 
 #endif

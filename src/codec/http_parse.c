@@ -11,7 +11,7 @@
 #define KEEP 4096
 /* Empty lines before a request line that are forgiven (old clients send one after a body). */
 #define LEADING_CRLF_MAX 8
-#define TRAILERS_MAX (16u * 1024)
+#define TRAILERS_MAX ((size_t)16 * 1024)
 
 struct http_reader {
     llhttp_t ll;
@@ -102,7 +102,8 @@ static int refuse_ll(struct http_reader *r, struct error *e)
 {
     llhttp_errno_t code = llhttp_get_errno(&r->ll);
     const char *why = llhttp_get_error_reason(&r->ll);
-    if (code == HPE_INVALID_VERSION || code == HPE_PAUSED_H2_UPGRADE)
+    /* The same code also stands for what follows the version: a bare line end, say, with llhttp 9. */
+    if ((code == HPE_INVALID_VERSION && !(why && strstr(why, "CRLF"))) || code == HPE_PAUSED_H2_UPGRADE)
         return refuse(r, 505, e, "HTTP version not supported");
     return refuse(r, 400, e, why && *why ? why : "malformed head");
 }
@@ -165,6 +166,8 @@ static bool next_line(str *rest, str *line)
 /* Visible characters, blanks, tabs and bytes above 127. */
 static bool text_ok(str v)
 {
+    if (http_no_controls(v))
+        return true;
     for (size_t i = 0; i < v.len; i++) {
         unsigned char c = (unsigned char)v.ptr[i];
         if ((c < ' ' && c != '\t') || c == 0x7f)
@@ -444,6 +447,9 @@ struct http_chunked *http_chunked_new(const struct http_reader *r, http_sink_fn 
     c->ll.data = c;
     c->ll.settings = (void *)(uintptr_t)&chunked_settings;
     llhttp_resume(&c->ll);
+    /* The head has been judged. A Content-Length among the trailers is dropped with others that may not be
+     * there; llhttp 9 alone would refuse it, llhttp 8 would not. */
+    llhttp_set_lenient_chunked_length(&c->ll, 1);
     c->sink = sink;
     c->ud = ud;
     c->raw = STRBUF(TRAILERS_MAX);
@@ -495,7 +501,7 @@ static int chunked_step(struct http_chunked *c, str in, size_t *ret_used, struct
     }
     *ret_used += used;
     c->wire += used;
-    if (c->wire - c->content > 16 * 1024 + 16 * c->content)
+    if (c->wire - c->content > TRAILERS_MAX + 16 * c->content)
         return error_set(e, ERR_LIMIT, "more framing than body");
     if (was_last && !strbuf_add(&c->raw, str_sub(in, 0, used)))
         return error_set(e, ERR_LIMIT, "trailers too large");

@@ -3,6 +3,8 @@
 
 static bool value_ok(str v)
 {
+    if (http_no_controls(v))
+        return true;
     for (size_t i = 0; i < v.len; i++)
         if (v.ptr[i] == '\r' || v.ptr[i] == '\n' || v.ptr[i] == '\0')
             return false;

@@ -302,6 +302,9 @@ struct config_sources {
     /* Value of an environment variable, or NULL; NULL function: nothing is set. */
     const char *(*getenv)(void *ud, const char *name);
     void *ud;
+    /* A reload: the snapshot in force. While startPort stays the same, a model keeps the number that its ${PORT}
+     * had there, and a new one gets the lowest that neither snapshot uses. NULL: numbers as config.md 4.4 says. */
+    const struct config *previous;
 };
 
 /* 0 and a snapshot (one reference), or ERR_CONFIG; then the report holds at least one error.

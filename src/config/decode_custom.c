@@ -100,6 +100,12 @@ SCHEMA_DECODE(decode_aliases)
     m->n_written_aliases = m->n_aliases;
 }
 
+SCHEMA_DECODE(decode_env)
+{
+    struct config_model *m = base;
+    decode_texts(l, n, path, &m->env, &m->n_env);
+}
+
 SCHEMA_DECODE(decode_loading)
 {
     struct config_model *m = base;

@@ -182,6 +182,31 @@ SCHEMA_DUMP(dump_aliases)
     return texts(out, m->aliases, m->n_aliases);
 }
 
+/* Is this the name of a variable whose value is nobody's business? */
+static bool secret_name(str name)
+{
+    static const char *const parts[] = { "KEY", "TOKEN", "SECRET", "PASS", "CREDENTIAL" };
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        if (str_ifind(name, str_c(parts[i])) >= 0)
+            return true;
+    return false;
+}
+
+SCHEMA_DUMP(dump_env)
+{
+    const struct config_model *m = base;
+    bool ok = strbuf_addc(out, '[');
+    for (size_t i = 0; ok && i < m->n_env; i++) {
+        str name, value;
+        ok = comma(out, i);
+        if (str_cut(m->env[i], '=', &name, &value) && value.len && !d->secrets && secret_name(name))
+            ok = ok && strbuf_addc(out, '"') && strbuf_add_json(out, name) && strbuf_add(out, S("=***\""));
+        else
+            ok = ok && schema_show_text(d, m->env[i], out);
+    }
+    return ok && strbuf_addc(out, ']');
+}
+
 SCHEMA_DUMP(dump_model_macros)
 {
     (void)d;

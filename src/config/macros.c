@@ -286,7 +286,32 @@ static const struct ynode *strip_comments(struct loader *l, const struct ynode *
     return s.len == v->text.len ? node : tree_set(l, node, key, tree_text(l, v, s));
 }
 
-static void assign_port(struct loader *l, struct lmodel *m, int64_t *next_port)
+static bool had_port(const struct config *previous, int64_t port)
+{
+    for (size_t i = 0; i < previous->n_models; i++)
+        if (previous->models[i].port == port)
+            return true;
+    return false;
+}
+
+/* The number for m: the one that it has already, else the next that is free. */
+static int64_t choose_port(const struct loader *l, const struct lmodel *m, int64_t start_port, int64_t *next_port)
+{
+    const struct config *previous = l->src ? l->src->previous : NULL;
+    if (previous && previous->start_port == start_port) {
+        size_t at = config_find_model_id(previous, m->id);
+        if (at != CONFIG_NONE && previous->models[at].port)
+            return previous->models[at].port;
+        while (*next_port <= UINT16_MAX && had_port(previous, *next_port))
+            ++*next_port;
+    }
+    int64_t port = *next_port;
+    if (*next_port < INT64_MAX)
+        ++*next_port;
+    return port;
+}
+
+static void assign_port(struct loader *l, struct lmodel *m, int64_t start_port, int64_t *next_port)
 {
     const struct ynode *cmd = ynode_get(m->node, S("cmd")), *proxy = ynode_get(m->node, S("proxy"));
     if (!is_port_ref(cmd)) {
@@ -300,11 +325,10 @@ static void assign_port(struct loader *l, struct lmodel *m, int64_t *next_port)
                        STR_ARG(m->id));
         return;
     }
-    struct lmacro port = { S("PORT"), tree_int(l, cmd, *next_port) };
+    int64_t number = choose_port(l, m, start_port, next_port);
+    struct lmacro port = { S("PORT"), tree_int(l, cmd, number) };
     struct lmacros one = { &port, 1 };
-    m->port = *next_port > 0 && *next_port <= UINT32_MAX ? (unsigned)*next_port : 0;
-    if (*next_port < INT64_MAX)
-        ++*next_port;
+    m->port = number > 0 && number <= UINT32_MAX ? (unsigned)number : 0;
     m->node = macros_apply(l, m->node, &one);
     m->node = expand_id_keys(l, m, m->node, &one);
 }
@@ -323,7 +347,7 @@ static void id_keys_leftover(struct loader *l, const struct lmodel *m)
     }
 }
 
-static void expand_model(struct loader *l, struct lmodel *m, int64_t *next_port)
+static void expand_model(struct loader *l, struct lmodel *m, int64_t start_port, int64_t *next_port)
 {
     const struct ynode *n = m->pair->value;
     const struct cpath *path = CPATH(CPATH(NULL, S("models")), m->id);
@@ -357,7 +381,7 @@ static void expand_model(struct loader *l, struct lmodel *m, int64_t *next_port)
             tree_text(l, proxy ? proxy : m->pair->key_node, S("http://localhost:${PORT}")));
     m->node = macros_apply(l, m->node, &m->scope);
     m->node = expand_id_keys(l, m, m->node, &m->scope);
-    assign_port(l, m, next_port);
+    assign_port(l, m, start_port, next_port);
     id_keys_leftover(l, m);
 }
 
@@ -391,7 +415,7 @@ void models_expand(struct loader *l, const struct ynode *root, int64_t start_por
     qsort(ret->at, ret->len, sizeof *ret->at, by_id);
     int64_t next_port = start_port;
     for (size_t i = 0; i < ret->len && !l->full; i++)
-        expand_model(l, &ret->at[i], &next_port);
+        expand_model(l, &ret->at[i], start_port, &next_port);
     if (next_port > start_port && next_port > 65536)
         load_warn(l, models, CPATH(NULL, S("startPort")), "choose a lower startPort",
                   "the last automatic port is %lld, above 65535", (long long)(next_port - 1));

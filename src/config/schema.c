@@ -312,6 +312,35 @@ static bool add_text(struct strbuf *out, str s)
     return strbuf_addc(out, '"') && strbuf_add_json(out, s) && strbuf_addc(out, '"');
 }
 
+/* The part of s up to a URL's password, and what follows it: "http://user:" and "@host". */
+static bool cut_password(str s, str *before, str *after)
+{
+    ptrdiff_t at = str_find(s, S("://"));
+    if (at < 0)
+        return false;
+    size_t from = (size_t)at + 3, colon = 0, i = from;
+    for (; i < s.len && s.ptr[i] != '/' && s.ptr[i] != '@' && !chr_space(s.ptr[i]); i++)
+        if (s.ptr[i] == ':' && !colon)
+            colon = i;
+    bool found = colon && i < s.len && s.ptr[i] == '@';
+    *before = str_sub(s, 0, found ? colon + 1 : i);
+    *after = str_sub(s, i, s.len);
+    return true;
+}
+
+bool schema_show_text(const struct dumper *d, str s, struct strbuf *out)
+{
+    str before, after;
+    bool ok = strbuf_addc(out, '"');
+    while (ok && !d->secrets && cut_password(s, &before, &after)) {
+        ok = strbuf_add_json(out, before);
+        if (before.len + after.len < s.len)
+            ok = ok && strbuf_add(out, S("***"));
+        s = after;
+    }
+    return ok && strbuf_add_json(out, s) && strbuf_addc(out, '"');
+}
+
 static bool show_texts(const str *at, size_t n, struct strbuf *out)
 {
     bool ok = strbuf_addc(out, '[');
@@ -343,7 +372,7 @@ bool schema_show_key(const struct dumper *d, const struct schema_key *k, const v
     case SCHEMA_BOOL:
         return strbuf_add(out, *(const bool *)at ? S("true") : S("false"));
     case SCHEMA_STR:
-        return add_text(out, *(const str *)at);
+        return schema_show_text(d, *(const str *)at, out);
     case SCHEMA_STRS:
         return show_texts(*(const str *const *)at,
                           *(const size_t *)(const void *)((const char *)base + k->off_n), out);

@@ -48,7 +48,7 @@ enum schema_when {
 
 struct dumper {
     const struct config *cfg;
-    bool secrets; /* show them (tests only) */
+    bool secrets; /* show them: for comparing, and for specs */
 };
 typedef bool schema_dump(const struct dumper *d, const void *base, struct strbuf *out);
 typedef void schema_decode(struct loader *l, void *base, const struct ynode *n,
@@ -97,6 +97,8 @@ bool schema_show_params(const struct config_params *p, struct strbuf *out);
 bool schema_show_key(const struct dumper *d, const struct schema_key *k, const void *base,
                      struct strbuf *out);
 
+/* A text as JSON, the password of a URL in it masked unless `secrets`. */
+bool schema_show_text(const struct dumper *d, str s, struct strbuf *out);
 /* Compact JSON with line ends and indentation. */
 bool dump_indent(str json, struct strbuf *out);
 
@@ -109,6 +111,7 @@ SCHEMA_DECODE(decode_log_time);
 SCHEMA_DECODE(decode_store);
 SCHEMA_DECODE(decode_every);
 SCHEMA_DECODE(decode_aliases);
+SCHEMA_DECODE(decode_env);
 SCHEMA_DECODE(decode_loading);
 SCHEMA_DECODE(decode_modalities_in);
 SCHEMA_DECODE(decode_modalities_out);
@@ -130,6 +133,7 @@ SCHEMA_DUMP(dump_policies);
 SCHEMA_DUMP(dump_session_id);
 SCHEMA_DUMP(dump_aliases);
 SCHEMA_DUMP(dump_model_macros);
+SCHEMA_DUMP(dump_env);
 SCHEMA_DUMP(dump_loading);
 SCHEMA_DUMP(dump_modalities_in);
 SCHEMA_DUMP(dump_modalities_out);

@@ -154,10 +154,13 @@ static void begin(struct http_x *x)
     const struct http_pool_conf *c = &x->pool->conf;
     /* After a dead one the other idle connections are as old; a new one is sure. */
     struct http_link *l = x->retried ? NULL : pool_take(x->pool);
-    if (l)
+    if (l) {
         use_link(x, l);
-    else
-        x->dial = io_dial(x->pool->loop, c->host, c->port, c->connect_ms, c->keepalive_s, on_dialed, x);
+        return;
+    }
+    x->dial = io_dial(x->pool->loop, c->host, c->port, c->connect_ms, c->keepalive_s, on_dialed, x);
+    if (c->tls)
+        io_dial_secure(x->dial, c->handshake_ms);
 }
 
 static struct http_x *start(struct http_pool *p, str head, const str *parts, size_t n, bool is_head_request,

@@ -42,12 +42,16 @@ struct http_pool_conf {
     int port;
     msec connect_ms;       /* 0 = none */
     int keepalive_s;
+    bool tls;              /* see io/tls.h */
+    msec handshake_ms;     /* of TLS, 0 = none */
     msec head_ms;          /* wait for the response head after the request was sent, 0 = none */
     msec idle_ms;          /* pooled connections, 0 = none */
     size_t idle_max;       /* pooled connections kept */
 };
 
 struct http_pool *http_pool_new(struct io_loop *l, const struct http_pool_conf *conf);
+/* Another address or other limits, for exchanges that begin from now on. After another address: http_pool_flush. */
+void http_pool_reconf(struct http_pool *p, const struct http_pool_conf *conf);
 /* Closes the idle connections; those in use close when their exchange ends. */
 void http_pool_flush(struct http_pool *p);
 /* No exchange may be open any more; memory goes later by itself. */
@@ -61,7 +65,7 @@ struct http_x *http_x_start(struct http_pool *p, str head, const str *parts, siz
  * chunked or Content-Length); never retried once a byte of the body was sent. */
 struct http_x *http_x_start_streamed(struct http_pool *p, str head, bool chunked, bool is_head_request,
                                      const struct http_x_cb *cb, void *ud);
-/* Copies what the kernel does not take; false when above the high mark (64 KiB): stop until `drained`. */
+/* Copies what the kernel does not take; false when above the high mark (16 KiB): stop until `drained`. */
 bool http_x_send(struct http_x *x, str bytes);
 void http_x_send_end(struct http_x *x);
 /* With trailers ("Name: value\r\n" lines) for a chunked body. */

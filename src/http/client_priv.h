@@ -7,10 +7,10 @@
 #include "http/client.h"
 #include "io/timer.h"
 
-#define HIGH_MARK (16u * 1024)
-#define RESPONSE_HEAD_MAX (64u * 1024)
+#define HIGH_MARK ((size_t)16 * 1024)
+#define RESPONSE_HEAD_MAX ((size_t)64 * 1024)
 /* Memory of one response head: its text and its header list. */
-#define RESPONSE_ARENA_MAX (256u * 1024)
+#define RESPONSE_ARENA_MAX ((size_t)256 * 1024)
 #define SPARE_X 64
 /* Interim answers (1xx) before the final one. */
 #define INTERIM_MAX 32

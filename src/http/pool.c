@@ -18,15 +18,21 @@ static void maybe_free(struct http_pool *p)
     free(p);
 }
 
+void http_pool_reconf(struct http_pool *p, const struct http_pool_conf *conf)
+{
+    char *host = mem_zalloc(conf->host.len + 1);
+    if (conf->host.len)
+        memcpy(host, conf->host.ptr, conf->host.len);
+    free((char *)(uintptr_t)p->conf.host.ptr);
+    p->conf = *conf;
+    p->conf.host = str_n(host, conf->host.len);
+}
+
 struct http_pool *http_pool_new(struct io_loop *l, const struct http_pool_conf *conf)
 {
     struct http_pool *p = mem_zalloc(sizeof *p);
     p->loop = l;
-    p->conf = *conf;
-    char *host = mem_zalloc(conf->host.len + 1);
-    if (conf->host.len)
-        memcpy(host, conf->host.ptr, conf->host.len);
-    p->conf.host = str_n(host, conf->host.len);
+    http_pool_reconf(p, conf);
     list_init(&p->idle);
     list_init(&p->spare);
     return p;

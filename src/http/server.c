@@ -93,6 +93,8 @@ static void on_accept(void *ud, struct io_stream *io)
     s->n_conns++;
     if (s->conf.conns_max && s->n_conns >= s->conf.conns_max)
         set_full(s, true);
+    if (s->conf.tls)
+        io_stream_tls_accept(io, s->conf.tls, s->conf.head_timeout_ms);
     conn_start(c);
 }
 
@@ -139,6 +141,11 @@ struct http_server *http_server_new(struct io_loop *l, const struct http_server_
     list_init(&s->reqs);
     io_call_init(&s->closed_call, tell_closed, s);
     return s;
+}
+
+void http_server_reconf(struct http_server *s, const struct http_server_conf *conf)
+{
+    s->conf = *conf;
 }
 
 int http_server_listen(struct http_server *s, str addr, struct error *e)

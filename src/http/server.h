@@ -16,6 +16,7 @@
 #include "base/arena.h"
 #include "codec/http_head.h"
 #include "io/listen.h"
+#include "io/tls.h"
 
 struct http_server;
 struct http_req;
@@ -39,12 +40,15 @@ struct http_server_conf {
     msec idle_timeout_ms;   /* keep-alive without a request */
     size_t conns_max;       /* above it, accepting pauses */
     size_t arena_max;       /* memory of one request's arena */
+    struct io_tls_server *tls; /* every connection is secured with it; the handshake has head_timeout_ms. NULL = none */
     /* Writes the body of an error the server itself answers; may be NULL (plain text). */
     void (*error_body)(void *ud, struct strbuf *out, int status, str message, const char **ret_content_type);
 };
 
 struct http_server *http_server_new(struct io_loop *l, const struct http_server_conf *conf,
                                     const struct http_handler *h, void *ud);
+/* Other limits, for what begins from now on. */
+void http_server_reconf(struct http_server *s, const struct http_server_conf *conf);
 int http_server_listen(struct http_server *s, str addr, struct error *e);
 /* Address of the i-th listener, empty beyond the last. */
 str http_server_addr(const struct http_server *s, size_t i);
@@ -78,7 +82,7 @@ str http_req_trailers(const struct http_req *r);
 struct strbuf *http_req_head_begin(struct http_req *r, int status, str reason);
 /* LENGTH: exactly `length` bytes follow. CHUNKED: unknown length (HTTP/1.0: until close). NONE: no body. */
 void http_req_head_end(struct http_req *r, enum http_body body, uint64_t length);
-/* Accepts all of it; returns false when the queue is now above the high mark (64 KiB): stop until `drained`. */
+/* Accepts all of it; returns false when the queue is now above the high mark (16 KiB): stop until `drained`. */
 bool http_req_send(struct http_req *r, str bytes);
 void http_req_flush(struct http_req *r);
 void http_req_finish(struct http_req *r);

@@ -285,8 +285,8 @@ static void after_answer(struct http_conn *c, bool keep, bool early)
 {
     if (c->state != CONN_OPEN)
         return;
-    if (c->eof) {
-        conn_close(c, false);
+    if (c->eof || c->s->closing) { /* the handler may close the server from `end` */
+        conn_close(c, c->s->closing);
         return;
     }
     bool body_left = c->body != HTTP_BODY_NONE;
@@ -318,9 +318,13 @@ void conn_step(void *ud)
 {
     struct http_conn *c = ud;
     struct http_req *r = c->req;
+    if (r && r->head_waits && !r->end_due && c->state == CONN_OPEN)
+        http_req_flush(r);
     if (r && r->end_due) {
         bool keep = r->keep && !c->s->draining, early = r->continue_due;
         bool upgraded = c->state == CONN_UPGRADED;
+        if (r->cut && r->out_body == HTTP_BODY_EOF && !upgraded)
+            conn_close(c, true); /* until-close answers have no other sign of being cut */
         conn_end_req(c, r->why);
         if (upgraded)
             server_conn_gone(c);

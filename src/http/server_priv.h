@@ -12,12 +12,13 @@
 #include "http/server.h"
 #include "io/timer.h"
 
-#define HIGH_MARK (16u * 1024)
+/* A slow reader costs at most this and one more read: IO_READ_SIZE + HIGH_MARK. */
+#define HIGH_MARK ((size_t)16 * 1024)
 /* Bytes of a client that wait unread because a request is open or its body has no credit; at the mark reading
  * pauses, so one more read may be added. */
-#define PENDING_MARK (64u * 1024 - 1)
+#define PENDING_MARK ((size_t)32 * 1024 - 1)
 /* An unread rest of a request body up to this is dropped to keep the connection. */
-#define DISCARD_MAX (256u * 1024)
+#define DISCARD_MAX ((size_t)256 * 1024)
 /* After an early answer the client's bytes are read and dropped for this long, so that it can read it. */
 #define LINGER_MS 2000
 #define HEAD_OUT_MAX (1u << 20)
@@ -64,7 +65,7 @@ struct http_req {
     str peer; /* kept when the stream is handed over (upgrades) */
     bool reading, body_done, body_end_told, continue_due, is_head, ended;
     /* answer */
-    bool begun, started, head_waits, finished, end_due, keep, no_body;
+    bool begun, started, head_waits, finished, end_due, keep, no_body, cut;
     enum http_end why;
     int status;
     enum http_body out_body;

@@ -158,6 +158,7 @@ void http_req_head_end(struct http_req *r, enum http_body body, uint64_t length)
     }
     ASSERT(strbuf_add(b, S("\r\n")));
     r->head_waits = true;
+    post(r); /* should nothing follow in this turn, the head goes out alone */
 }
 
 /* --- body --- */
@@ -280,7 +281,7 @@ void http_req_cut(struct http_req *r)
         return;
     }
     http_req_flush(r);
-    r->finished = true;
+    r->finished = r->cut = true;
     r->keep = false; /* the connection closes after what is queued, and that is the only sign there is */
     if (io_stream_queued(r->c->io) == 0) {
         r->end_due = true;
@@ -307,7 +308,7 @@ void req_drained(struct http_req *r)
         return;
     if (r->finished) {
         r->end_due = true;
-        r->why = HTTP_END_DONE;
+        r->why = r->cut ? HTTP_END_GONE : HTTP_END_DONE;
         post(r);
     } else if (c->s->h.drained) {
         c->s->h.drained(r);

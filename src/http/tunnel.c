@@ -3,7 +3,7 @@
 
 #include "base/check.h"
 
-#define HIGH_MARK (16u * 1024)
+#define HIGH_MARK ((size_t)16 * 1024)
 
 struct side {
     struct http_tunnel *t;
@@ -41,6 +41,8 @@ static void push(struct side *from, str bytes)
     from->bytes += bytes.len;
     if (bytes.len)
         io_stream_write(to->io, &bytes, 1);
+    if (io_stream_queued(to->io) > HIGH_MARK)
+        io_stream_flush(to->io); /* what was only gathered will not be told as drained */
     if (io_stream_queued(to->io) > HIGH_MARK && !from->stopped) {
         from->stopped = true;
         io_stream_read(from->io, false);

@@ -4,7 +4,7 @@
  *       on until it ends too. A failure of one side cuts both.
  * Owns: both streams from the start on. Ends: `done` comes exactly once, later, when both are closed; the
  *       tunnel's memory goes after it.
- * Limits: 64 KiB plus one read per direction.
+ * Limits: 16 KiB plus one read per direction.
  */
 #ifndef LUASWAP_HTTP_TUNNEL_H
 #define LUASWAP_HTTP_TUNNEL_H

@@ -23,8 +23,8 @@ static void on_exit_child(uv_process_t *h, int64_t status, int signal)
     c->exited(c->ud, (int)status, signal);
 }
 
-struct io_child *io_child_spawn(struct io_loop *l, const struct io_child_conf *conf, io_exit_fn *exited,
-                                void *ud, struct error *e)
+struct io_child *io_child_spawn(struct io_loop *l, const struct io_child_conf *conf,
+                                io_exit_fn *exited, void *ud, struct error *e)
 {
     ASSERT(conf->n_fds >= 3 && conf->n_fds <= IO_CHILD_FDS);
     uv_stdio_container_t stdio[IO_CHILD_FDS];

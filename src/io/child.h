@@ -30,8 +30,8 @@ struct io_child_conf {
 
 /* The child has default signal dispositions and leads a new session and group. The descriptors in
  * conf->fds stay open here. NULL and ERR_SYS (with errno's text) when it could not be started. */
-struct io_child *io_child_spawn(struct io_loop *l, const struct io_child_conf *conf, io_exit_fn *exited,
-                                void *ud, struct error *e);
+struct io_child *io_child_spawn(struct io_loop *l, const struct io_child_conf *conf,
+                                io_exit_fn *exited, void *ud, struct error *e);
 int io_child_pid(const struct io_child *c); /* 0 once it has been reaped */
 /* Harmless once it has been reaped. */
 void io_child_kill(struct io_child *c, int signal);

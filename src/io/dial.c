@@ -27,6 +27,8 @@ struct io_dial {
     } req;
     bool busy; /* a libuv request is open: memory must stay */
     bool over; /* fn was called, or must not be */
+    bool secure;
+    msec handshake_ms;
     int sys;   /* why the last address failed */
 };
 
@@ -48,6 +50,17 @@ static void drop_stream(struct io_dial *d)
     d->s = NULL;
 }
 
+static void end_with(struct io_dial *d, const struct error *e)
+{
+    d->over = true;
+    drop_stream(d);
+    if (d->busy)
+        uv_cancel((uv_req_t *)&d->req.lookup); /* fails for a connect, which the close ended */
+    io_timer_clear(&d->deadline);
+    d->fn(d->ud, NULL, e);
+    maybe_free(d);
+}
+
 static void end(struct io_dial *d, int code, int sys, const char *what)
 {
     struct error e = { 0 };
@@ -55,13 +68,33 @@ static void end(struct io_dial *d, int code, int sys, const char *what)
         error_sys(&e, code, -sys, "%s %s", what, d->host);
     else
         error_set(&e, code, "%s %s", what, d->host);
+    end_with(d, &e);
+}
+
+static void hand_over(struct io_dial *d)
+{
+    struct io_stream *s = d->s;
+    d->s = NULL;
     d->over = true;
-    drop_stream(d);
-    if (d->busy)
-        uv_cancel((uv_req_t *)&d->req.lookup); /* fails for a connect, which the close ended */
     io_timer_clear(&d->deadline);
-    d->fn(d->ud, NULL, &e);
+    d->fn(d->ud, s, NULL);
     maybe_free(d);
+}
+
+static void on_secured(void *ud, const struct error *e)
+{
+    struct io_dial *d = ud;
+    if (e)
+        end_with(d, e);
+    else
+        hand_over(d);
+}
+
+void io_dial_secure(struct io_dial *d, msec handshake_ms)
+{
+    ASSERT(!d->over);
+    d->secure = true;
+    d->handshake_ms = handshake_ms;
 }
 
 static void on_deadline(void *ud)
@@ -83,18 +116,17 @@ static void on_connect(uv_connect_t *req, int status)
         try_next(d);
         return;
     }
-    struct io_stream *s = d->s;
-    d->s = NULL;
-    d->over = true;
     io_timer_clear(&d->deadline);
-    if (io_stream_uv(s)->type == UV_TCP) {
-        uv_tcp_t *t = (uv_tcp_t *)io_stream_uv(s);
+    if (io_stream_uv(d->s)->type == UV_TCP) {
+        uv_tcp_t *t = (uv_tcp_t *)io_stream_uv(d->s);
         uv_tcp_nodelay(t, 1);
         if (d->keepalive_s > 0)
             uv_tcp_keepalive(t, 1, (unsigned)d->keepalive_s);
     }
-    d->fn(d->ud, s, NULL);
-    maybe_free(d);
+    if (d->secure)
+        io_stream_tls_connect(d->s, str_c(d->host), d->handshake_ms, on_secured, d);
+    else
+        hand_over(d);
 }
 
 static void end_later(void *ud)

@@ -6,7 +6,7 @@
 #ifndef LUASWAP_IO_DIAL_H
 #define LUASWAP_IO_DIAL_H
 
-#include "io/stream.h"
+#include "io/tls.h"
 
 struct io_dial;
 /* s is NULL on failure: code ERR_REFUSED, ERR_TIMEOUT, ERR_NOTFOUND (name) or ERR_SYS in e. */
@@ -16,6 +16,9 @@ typedef void io_dial_fn(void *ud, struct io_stream *s, const struct error *e);
  * 0 = system default, < 0 = off. fn is called once, later, unless cancelled. */
 struct io_dial *io_dial(struct io_loop *l, str host, int port, msec timeout_ms, int keepalive_s, io_dial_fn *fn,
                         void *ud);
+/* Directly after io_dial: a connection is then secured before fn gets it (see tls.h), with a time limit of its own,
+ * 0 = none. A certificate that is not trusted is ERR_PROTOCOL. */
+void io_dial_secure(struct io_dial *d, msec handshake_ms);
 void io_dial_cancel(struct io_dial *d); /* fn will not be called; only before it was */
 
 #endif

@@ -50,7 +50,8 @@ void io_fd_want(struct io_fd *w, unsigned events)
     if (events == w->want)
         return;
     w->want = events;
-    int mask = ((events & IO_FD_READ) ? UV_READABLE : 0) | ((events & IO_FD_WRITE) ? UV_WRITABLE : 0);
+    int mask =
+        ((events & IO_FD_READ) ? UV_READABLE : 0) | ((events & IO_FD_WRITE) ? UV_WRITABLE : 0);
     if (mask == 0)
         uv_poll_stop(&w->poll);
     else

@@ -69,7 +69,8 @@ enum io_knock io_knock(str host, int port)
     struct where w;
     if (!locate(host, port, &w))
         return IO_KNOCK_UNKNOWN;
-    enum io_knock k = w.has_v4 ? try((const struct sockaddr *)&w.v4, sizeof w.v4) : IO_KNOCK_REFUSED;
+    enum io_knock k =
+        w.has_v4 ? try((const struct sockaddr *)&w.v4, sizeof w.v4) : IO_KNOCK_REFUSED;
     if (k == IO_KNOCK_REFUSED && w.has_v6)
         k = try((const struct sockaddr *)&w.v6, sizeof w.v6);
     return k;
@@ -86,9 +87,13 @@ struct question {
 static struct question ask(uint8_t family, uint16_t port, const void *ip, size_t ip_len)
 {
     struct question q = {
-        .head = { .nlmsg_len = sizeof q, .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST },
-        .req = { .sdiag_family = family, .sdiag_protocol = IPPROTO_TCP,
-                 .id = { .idiag_sport = port, .idiag_cookie = { INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE } } },
+        .head = { .nlmsg_len = sizeof q,
+                  .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+                  .nlmsg_flags = NLM_F_REQUEST },
+        .req = { .sdiag_family = family,
+                 .sdiag_protocol = IPPROTO_TCP,
+                 .id = { .idiag_sport = port,
+                         .idiag_cookie = { INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE } } },
     };
     memcpy(q.req.id.idiag_src, ip, ip_len);
     memcpy(q.req.id.idiag_dst, ip, ip_len);

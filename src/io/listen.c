@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "io/uvloop.h"
 
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -107,6 +108,9 @@ static int open_fd(struct io_listener *ls, str num, struct error *e)
     if (getsockopt((int)fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0 ||
         getsockopt((int)fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) != 0)
         return error_sys(e, ERR_SYS, errno, "listen on descriptor %d", (int)fd);
+    if (!listening)
+        return error_set(e, ERR_CONFIG, "descriptor %d does not listen", (int)fd);
+    fcntl((int)fd, F_SETFD, FD_CLOEXEC); /* models must not get it */
     ls->is_pipe = domain == AF_UNIX;
     int rc = ls->is_pipe ? uv_pipe_init(&ls->loop->uv, &ls->h.pipe, 0) : uv_tcp_init(&ls->loop->uv, &ls->h.tcp);
     ASSERT(rc == 0);

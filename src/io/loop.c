@@ -9,6 +9,9 @@
 /* Calls that are posted again and again from calls would starve the sockets: after so many, the next turn. */
 #define CALLS_PER_TURN 100000
 
+/* How long the end of the loop waits for the resolver. */
+#define LOOKUP_WAIT_MS 15000
+
 static void run_calls(struct io_loop *l)
 {
     int budget = CALLS_PER_TURN;
@@ -65,6 +68,11 @@ void io_loop_free(struct io_loop *l)
     for (int i = 0; i < 100 && uv_run(&l->uv, UV_RUN_NOWAIT); i++)
         run_calls(l);
     run_calls(l);
+    /* A name that is being looked up in the pool can neither be cancelled nor left behind. */
+    for (int i = 0; i < LOOKUP_WAIT_MS && l->uv.active_reqs.count > 0; i++) {
+        uv_sleep(1);
+        uv_run(&l->uv, UV_RUN_NOWAIT);
+    }
     ASSERT(l->n_heap == 0);
     int rc = uv_loop_close(&l->uv);
     if (rc != 0)

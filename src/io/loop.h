@@ -13,7 +13,8 @@
 
 struct io_loop;
 
-/* Size of the shared read buffer: callbacks get slices of it that are valid only during the call. */
+/* Size of the shared read buffer: callbacks get slices of it that are valid only during the call. Small enough for
+ * the first caches and for what one stalled reader may cost. */
 #define IO_READ_SIZE (32u * 1024)
 
 struct io_loop *io_loop_new(void);

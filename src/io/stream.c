@@ -2,48 +2,9 @@
 #include "io/stream.h"
 
 #include "base/check.h"
-#include "io/uvloop.h"
+#include "io/stream_priv.h"
 
 #include <sys/socket.h>
-
-/* One libuv write in flight at a time; what comes meanwhile is collected in `more`. The bytes follow the
- * struct, are a taken-over buffer (`owned`), or are the caller's. */
-struct job {
-    uv_write_t req;
-    char *owned;
-    char bytes[];
-};
-
-#define GATHER_PARTS 64
-#define GATHER_BYTES 4096
-#define SPARES 4
-
-struct io_gather {
-    struct io_gather *next;
-    unsigned n;
-    size_t total, used;
-    uv_buf_t bufs[GATHER_PARTS];
-    char bytes[GATHER_BYTES];
-};
-
-struct io_stream {
-    union {
-        uv_stream_t s;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } h;
-    struct io_loop *loop;
-    const struct io_stream_cb *cb;
-    void *ud;
-    struct io_call later; /* reports `sys` */
-    int sys;              /* first error, 0 = none */
-    bool is_pipe, want_read, uv_reading, closing, eof, fin, reported;
-    struct job *job;
-    struct strbuf *more;
-    struct io_gather *g;
-    struct list gathered;
-    char peer[48];
-};
 
 static const struct io_stream_cb no_cb;
 
@@ -57,7 +18,7 @@ static void report(void *ud)
         s->cb->error(s->ud, s->sys);
 }
 
-static void fail_later(struct io_stream *s, int sys)
+void io_raw_fail_write(struct io_stream *s, int sys)
 {
     if (s->sys == 0)
         s->sys = sys;
@@ -153,7 +114,13 @@ static void on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf)
     if (n == UV_EOF)
         n = true_end(s);
     l->in_read++;
-    if (n > 0) {
+    if (s->tls) {
+        if (n < 0) {
+            uv_read_stop(h);
+            s->uv_reading = s->want_read = false;
+        }
+        io_tls_got(s->tls, buf->base, n);
+    } else if (n > 0) {
         if (s->cb->data)
             s->cb->data(s->ud, str_n(buf->base, (size_t)n));
     } else {
@@ -164,12 +131,28 @@ static void on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf)
             if (s->cb->eof)
                 s->cb->eof(s->ud);
         } else {
-            /* Also after a failed write was told: until now there was still something to read. */
-            s->sys = (int)n;
-            s->reported = false;
-            report(s);
+            io_raw_fail_read(s, (int)n);
         }
     }
+    l->in_read--;
+    flush_all(l);
+}
+
+void io_raw_fail_read(struct io_stream *s, int sys)
+{
+    /* Also after a failed write was told: until now there was still something to read. */
+    s->sys = sys;
+    s->reported = false;
+    report(s);
+}
+
+void io_reads_begin(struct io_loop *l)
+{
+    l->in_read++;
+}
+
+void io_reads_end(struct io_loop *l)
+{
     l->in_read--;
     flush_all(l);
 }
@@ -178,12 +161,20 @@ void io_stream_read(struct io_stream *s, bool on)
 {
     if (s->closing || (on && (s->eof || s->sys != 0)))
         return;
+    if (s->tls)
+        io_tls_want(s->tls, on);
+    else
+        io_raw_read(s, on);
+}
+
+void io_raw_read(struct io_stream *s, bool on)
+{
     s->want_read = on;
     if (!on || s->uv_reading)
         return;
     int rc = uv_read_start(&s->h.s, on_alloc, on_read);
     if (rc != 0) {
-        fail_later(s, rc);
+        io_raw_fail_write(s, rc);
         return;
     }
     s->uv_reading = true;
@@ -191,7 +182,7 @@ void io_stream_read(struct io_stream *s, bool on)
 
 bool io_stream_readable(const struct io_stream *s)
 {
-    return s->uv_reading && !s->closing;
+    return (s->tls ? io_tls_readable(s->tls) : s->uv_reading) && !s->closing;
 }
 
 /* --- writing --- */
@@ -224,7 +215,7 @@ static void start_job(struct io_stream *s, struct job *j, const uv_buf_t *bufs, 
         s->job = NULL;
         free(j->owned);
         free(j);
-        fail_later(s, rc);
+        io_raw_fail_write(s, rc);
     }
 }
 
@@ -252,6 +243,8 @@ static void on_written(uv_write_t *req, int status)
         start_job(s, j, &b, 1);
         return;
     }
+    if (s->tls && !io_tls_drained(s->tls))
+        return;
     if (s->fin)
         io_stream_finish(s);
     if (s->cb->drained)
@@ -269,13 +262,13 @@ static uv_buf_t to_buf(str p)
 /* Offers bufs to the kernel; drops what it took from the front of bufs and returns how many are left. */
 static unsigned offer(struct io_stream *s, uv_buf_t *bufs, unsigned n)
 {
-    if (s->sys != 0)
+    if (s->sys != 0 || n == 0)
         return 0;
     int rc = uv_try_write(&s->h.s, bufs, n);
     if (rc == UV_EAGAIN)
         rc = 0;
     if (rc < 0) {
-        fail_later(s, rc);
+        io_raw_fail_write(s, rc);
         return 0;
     }
     size_t took = (size_t)rc;
@@ -402,6 +395,14 @@ void io_stream_write(struct io_stream *s, const str *parts, size_t n)
     ASSERT(n <= 16);
     if (s->closing || s->sys != 0 || s->fin)
         return;
+    if (s->tls)
+        io_tls_write(s->tls, parts, n);
+    else
+        io_raw_write(s, parts, n);
+}
+
+void io_raw_write(struct io_stream *s, const str *parts, size_t n)
+{
     if (!s->job && s->loop->in_read && gather(s, parts, n))
         return;
     uv_buf_t bufs[GATHER_PARTS + 16];
@@ -424,9 +425,11 @@ bool io_stream_write_borrowed(struct io_stream *s, const str *parts, size_t n)
 {
     ASSERT(n <= 16);
     io_stream_flush(s);
-    ASSERT(!s->job);
+    ASSERT(s->tls || !s->job);
     if (s->closing || s->sys != 0)
         return false;
+    if (s->tls)
+        return io_tls_write_borrowed(s->tls, parts, n);
     uv_buf_t bufs[16];
     unsigned k = 0;
     for (size_t i = 0; i < n; i++)
@@ -445,6 +448,11 @@ bool io_stream_write_borrowed(struct io_stream *s, const str *parts, size_t n)
 
 size_t io_stream_queued(const struct io_stream *s)
 {
+    return io_raw_queued(s) + (s->tls ? io_tls_queued(s->tls) : 0);
+}
+
+size_t io_raw_queued(const struct io_stream *s)
+{
     size_t n = s->g ? s->g->total : 0;
     if (s->job)
         n += uv_stream_get_write_queue_size(&s->h.s);
@@ -457,8 +465,10 @@ size_t io_stream_queued(const struct io_stream *s)
 
 void io_stream_finish(struct io_stream *s)
 {
-    io_stream_flush(s);
     s->fin = true;
+    if (s->tls && !s->closing && !io_tls_bye(s->tls))
+        return;
+    io_stream_flush(s);
     uv_os_fd_t fd;
     if (s->closing || s->job || uv_fileno((uv_handle_t *)&s->h.s, &fd) != 0)
         return;
@@ -473,6 +483,8 @@ static void on_closed(uv_handle_t *h)
     ASSERT(!s->job);
     if (s->more)
         free_more(s);
+    if (s->tls)
+        io_tls_free(s->tls);
     if (s->cb->closed)
         s->cb->closed(s->ud);
     free(s);
@@ -482,6 +494,8 @@ static void close_with(struct io_stream *s, bool rst)
 {
     if (s->closing)
         return;
+    if (s->tls)
+        io_tls_closing(s->tls, rst);
     if (!rst)
         io_stream_flush(s);
     drop_gather(s);
@@ -533,6 +547,7 @@ str io_stream_peer(const struct io_stream *s)
 
 void io_streams_stop(struct io_loop *l)
 {
+    io_tls_loop_stop(l);
     while (l->spare) {
         struct io_gather *g = l->spare;
         l->spare = g->next;

@@ -25,6 +25,7 @@ struct io_loop {
     int in_read; /* > 0 inside the data callback of a stream */
     struct io_gather *spare; /* a few free ones */
     int n_spare;
+    struct io_tls_loop *tls; /* what TLS streams share; NULL before the first */
     bool in_clock; /* timers are being called */
     bool one_turn; /* inside io_loop_turn */
     struct strbuf scratch;

@@ -76,8 +76,11 @@ static void state_add(struct state *s, const char *name, const struct stat *st)
         s->cap = s->cap ? s->cap * 2 : 8;
         s->marks = mem_resize(s->marks, s->cap, sizeof *s->marks);
     }
-    s->marks[s->n++] = (struct mark){ .name = name ? mem_strdup(name) : NULL, .mtime = st->st_mtim,
-                                      .size = st->st_size, .ino = st->st_ino, .dev = st->st_dev };
+    s->marks[s->n++] = (struct mark){ .name = name ? mem_strdup(name) : NULL,
+                                      .mtime = st->st_mtim,
+                                      .size = st->st_size,
+                                      .ino = st->st_ino,
+                                      .dev = st->st_dev };
 }
 
 static int by_name(const void *a, const void *b)
@@ -102,7 +105,8 @@ static struct state look_at(const struct io_watch *w)
     }
     DIR *dir = opendir(w->path);
     for (struct dirent *d; dir && s.n < FILES_MAX && (d = readdir(dir));)
-        if (is_yaml(d->d_name) && fstatat(dirfd(dir), d->d_name, &st, 0) == 0 && S_ISREG(st.st_mode))
+        if (is_yaml(d->d_name) && fstatat(dirfd(dir), d->d_name, &st, 0) == 0 &&
+            S_ISREG(st.st_mode))
             state_add(&s, d->d_name, &st);
     if (dir)
         closedir(dir);
@@ -113,8 +117,9 @@ static struct state look_at(const struct io_watch *w)
 
 static bool same_mark(const struct mark *a, const struct mark *b)
 {
-    return a->mtime.tv_sec == b->mtime.tv_sec && a->mtime.tv_nsec == b->mtime.tv_nsec && a->size == b->size &&
-           a->ino == b->ino && a->dev == b->dev && (!a->name || strcmp(a->name, b->name) == 0);
+    return a->mtime.tv_sec == b->mtime.tv_sec && a->mtime.tv_nsec == b->mtime.tv_nsec &&
+           a->size == b->size && a->ino == b->ino && a->dev == b->dev &&
+           (!a->name || strcmp(a->name, b->name) == 0);
 }
 
 static bool same_state(const struct state *a, const struct state *b)
@@ -159,9 +164,10 @@ static void spot_close(struct spot *s)
 static bool is_remote(const char *dir)
 {
     static const unsigned long remote[] = {
-        0x6969 /* nfs */,       0x517B /* smb */,   0xFF534D42 /* cifs */, 0xFE534D42 /* smb2 */,
-        0x65735546 /* fuse */,  0x01021997 /* 9p */, 0x00C36400 /* ceph */, 0x0BD00BD0 /* lustre */,
-        0x786F4256 /* vboxsf */, 0x5346414F /* afs */,
+        0x6969 /* nfs */,      0x517B /* smb */,        0xFF534D42 /* cifs */,
+        0xFE534D42 /* smb2 */, 0x65735546 /* fuse */,   0x01021997 /* 9p */,
+        0x00C36400 /* ceph */, 0x0BD00BD0 /* lustre */, 0x786F4256 /* vboxsf */,
+        0x5346414F /* afs */,
     };
     struct statfs fs;
     if (statfs(dir, &fs) < 0)
@@ -318,8 +324,8 @@ static void look(void *ud)
         w->fn(w->ud);
 }
 
-struct io_watch *io_watch_new(struct io_loop *l, enum io_watch_kind kind, str path, void (*fn)(void *ud), void *ud,
-                              struct error *e)
+struct io_watch *io_watch_new(struct io_loop *l, enum io_watch_kind kind, str path,
+                              void (*fn)(void *ud), void *ud, struct error *e)
 {
     char cwd[PATH_MAX] = "", whole[2 * PATH_MAX];
     bool absolute = path.len && path.ptr[0] == '/';

@@ -20,8 +20,8 @@ struct io_watch;
 enum io_watch_kind { IO_WATCH_FILE, IO_WATCH_DIR };
 
 /* path is made absolute now; it need not exist. */
-struct io_watch *io_watch_new(struct io_loop *l, enum io_watch_kind kind, str path, void (*fn)(void *ud),
-                              void *ud, struct error *e);
+struct io_watch *io_watch_new(struct io_loop *l, enum io_watch_kind kind, str path,
+                              void (*fn)(void *ud), void *ud, struct error *e);
 /* Is it looking every 2 s (and not told by the kernel)? For the log and the specs. */
 bool io_watch_polls(const struct io_watch *w);
 void io_watch_free(struct io_watch *w); /* NULL is accepted */

@@ -19,7 +19,8 @@ static void add_content(struct strbuf *b, json content)
         return;
     }
     for (json part = json_first(content); json_kind(part) != JSON_NONE; part = json_next(part)) {
-        str text = json_kind(part) == JSON_STRING ? json_str(part) : json_str(json_get(part, S("text")));
+        str text =
+            json_kind(part) == JSON_STRING ? json_str(part) : json_str(json_get(part, S("text")));
         if (b->len && text.len)
             strbuf_addc(b, ' ');
         strbuf_add(b, text);
@@ -49,7 +50,8 @@ static void read_question(struct demo_answer *a, json root, struct strbuf *quest
 
 static void read_limits(struct demo_answer *a, json root, size_t tokens)
 {
-    static const char *const names[] = { "max_tokens", "max_completion_tokens", "max_output_tokens", "n_predict" };
+    static const char *const names[] = { "max_tokens", "max_completion_tokens", "max_output_tokens",
+                                         "n_predict" };
     a->tokens = tokens < TOKENS_MAX ? tokens : TOKENS_MAX;
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         int64_t n;
@@ -146,7 +148,8 @@ static void write_rerank(struct demo_answer *a, json root, struct strbuf *out)
     json_out_key(&o, S("results"));
     json_out_array(&o);
     int64_t i = 0;
-    for (json d = json_first(json_get(root, S("documents"))); json_kind(d) != JSON_NONE; d = json_next(d)) {
+    for (json d = json_first(json_get(root, S("documents"))); json_kind(d) != JSON_NONE;
+         d = json_next(d)) {
         str text = json_kind(d) == JSON_STRING ? json_str(d) : json_str(json_get(d, S("text")));
         a->prompt_tokens += demo_words(text);
         json_out_object(&o);
@@ -164,11 +167,12 @@ bool demo_one_piece(enum demo_api api)
     return api == DEMO_EMBEDDINGS || api == DEMO_RERANK;
 }
 
-int demo_answer_init(struct demo_answer *a, enum demo_api api, str model, uint64_t number, str body, size_t tokens,
-                     struct strbuf *out, struct error *e)
+int demo_answer_init(struct demo_answer *a, enum demo_api api, str model, uint64_t number, str body,
+                     size_t tokens, struct strbuf *out, struct error *e)
 {
     static const struct json_caps caps = { .bytes = 64u << 20, .values = 2000000, .depth = 100 };
-    static const char *const prefixes[] = { "chatcmpl", "cmpl", "resp", "msg", "native", "embd", "rank" };
+    static const char *const prefixes[] = { "chatcmpl", "cmpl", "resp", "msg",
+                                            "native",   "embd", "rank" };
     struct arena arena;
     json root = { NULL };
     *a = (struct demo_answer){ .api = api, .model = model, .created = clock_wall().sec };
@@ -210,7 +214,8 @@ static void quoted(struct strbuf *b, str s)
 
 static void add_counts(const struct demo_answer *a, struct strbuf *b)
 {
-    strbuf_addf(b, "\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,\"total_tokens\":%zu}",
+    strbuf_addf(b,
+                "\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,\"total_tokens\":%zu}",
                 a->prompt_tokens, a->at, a->prompt_tokens + a->at);
 }
 
@@ -221,7 +226,8 @@ static void add_timings(const struct demo_answer *a, struct strbuf *b, msec took
     strbuf_addf(b,
                 "\"timings\":{\"prompt_n\":%zu,\"prompt_ms\":1.0,\"prompt_per_second\":%.1f,"
                 "\"predicted_n\":%zu,\"predicted_ms\":%.1f,\"predicted_per_second\":%.2f}",
-                a->prompt_tokens, (double)a->prompt_tokens * 1000, a->at, ms, (double)a->at * 1000 / ms);
+                a->prompt_tokens, (double)a->prompt_tokens * 1000, a->at, ms,
+                (double)a->at * 1000 / ms);
 }
 
 static const char *finish_reason(const struct demo_answer *a)
@@ -234,7 +240,8 @@ static const char *finish_reason(const struct demo_answer *a)
 /* {"id":..., up to where the choices begin */
 static void add_head(const struct demo_answer *a, struct strbuf *b, const char *object)
 {
-    strbuf_addf(b, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%" PRId64 ",\"model\":", a->id, object, a->created);
+    strbuf_addf(b, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%" PRId64 ",\"model\":", a->id,
+                object, a->created);
     quoted(b, a->model);
 }
 
@@ -259,8 +266,10 @@ static void add_response_part(const struct demo_answer *a, struct strbuf *b, boo
 
 static void add_response_item(const struct demo_answer *a, struct strbuf *b, bool full)
 {
-    strbuf_addf(b, "{\"id\":\"item-%s\",\"type\":\"message\",\"role\":\"assistant\",\"status\":\"%s\",\"content\":[", a->id,
-                full ? "completed" : "in_progress");
+    strbuf_addf(b,
+                "{\"id\":\"item-%s\",\"type\":\"message\",\"role\":\"assistant\",\"status\":\"%s\","
+                "\"content\":[",
+                a->id, full ? "completed" : "in_progress");
     if (full)
         add_response_part(a, b, true);
     strbuf_add(b, S("]}"));
@@ -268,16 +277,19 @@ static void add_response_item(const struct demo_answer *a, struct strbuf *b, boo
 
 static void add_response(const struct demo_answer *a, struct strbuf *b, bool full)
 {
-    strbuf_addf(b, "{\"id\":\"%s\",\"object\":\"response\",\"created_at\":%" PRId64 ",\"status\":\"%s\",\"model\":", a->id,
-                a->created, full ? (a->cut ? "incomplete" : "completed") : "in_progress");
+    strbuf_addf(b,
+                "{\"id\":\"%s\",\"object\":\"response\",\"created_at\":%" PRId64
+                ",\"status\":\"%s\",\"model\":",
+                a->id, a->created, full ? (a->cut ? "incomplete" : "completed") : "in_progress");
     quoted(b, a->model);
     strbuf_add(b, S(",\"output\":["));
     if (full)
         add_response_item(a, b, true);
     strbuf_addc(b, ']');
     if (full)
-        strbuf_addf(b, ",\"usage\":{\"input_tokens\":%zu,\"output_tokens\":%zu,\"total_tokens\":%zu}", a->prompt_tokens,
-                    a->at, a->prompt_tokens + a->at);
+        strbuf_addf(b,
+                    ",\"usage\":{\"input_tokens\":%zu,\"output_tokens\":%zu,\"total_tokens\":%zu}",
+                    a->prompt_tokens, a->at, a->prompt_tokens + a->at);
     strbuf_addc(b, '}');
 }
 
@@ -289,8 +301,9 @@ void demo_stream_begin(struct demo_answer *a, struct strbuf *b)
     case DEMO_CHAT:
         strbuf_add(b, S("data: "));
         add_head(a, b, "chat.completion.chunk");
-        strbuf_add(b, S(",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},"
-                        "\"finish_reason\":null}]}\n\n"));
+        strbuf_add(
+            b, S(",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},"
+                 "\"finish_reason\":null}]}\n\n"));
         break;
     case DEMO_RESPONSES:
         response_event(a, b, "response.created");
@@ -302,19 +315,26 @@ void demo_stream_begin(struct demo_answer *a, struct strbuf *b)
         add_response_item(a, b, false);
         strbuf_add(b, S("}\n\n"));
         response_event(a, b, "response.content_part.added");
-        strbuf_addf(b, ",\"item_id\":\"item-%s\",\"output_index\":0,\"content_index\":0,\"part\":", a->id);
+        strbuf_addf(
+            b, ",\"item_id\":\"item-%s\",\"output_index\":0,\"content_index\":0,\"part\":", a->id);
         add_response_part(a, b, false);
         strbuf_add(b, S("}\n\n"));
         break;
     case DEMO_MESSAGES:
         event(b, "message_start");
-        strbuf_addf(b, "{\"type\":\"message_start\",\"message\":{\"id\":\"%s\",\"type\":\"message\",\"role\":\"assistant\",\"model\":",
+        strbuf_addf(b,
+                    "{\"type\":\"message_start\",\"message\":{\"id\":\"%s\",\"type\":\"message\","
+                    "\"role\":\"assistant\",\"model\":",
                     a->id);
         quoted(b, a->model);
-        strbuf_addf(b, ",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":%zu,"
-                    "\"output_tokens\":0}}}\n\n", a->prompt_tokens);
+        strbuf_addf(b,
+                    ",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{"
+                    "\"input_tokens\":%zu,"
+                    "\"output_tokens\":0}}}\n\n",
+                    a->prompt_tokens);
         event(b, "content_block_start");
-        strbuf_add(b, S("{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n"));
+        strbuf_add(b, S("{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":"
+                        "\"text\",\"text\":\"\"}}\n\n"));
         break;
     default:
         break;
@@ -343,13 +363,15 @@ void demo_stream_token(struct demo_answer *a, struct strbuf *b)
     case DEMO_RESPONSES:
         strbuf_add(&a->said, word);
         response_event(a, b, "response.output_text.delta");
-        strbuf_addf(b, ",\"item_id\":\"item-%s\",\"output_index\":0,\"content_index\":0,\"delta\":", a->id);
+        strbuf_addf(
+            b, ",\"item_id\":\"item-%s\",\"output_index\":0,\"content_index\":0,\"delta\":", a->id);
         quoted(b, word);
         strbuf_add(b, S("}\n\n"));
         break;
     case DEMO_MESSAGES:
         event(b, "content_block_delta");
-        strbuf_add(b, S("{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":"));
+        strbuf_add(b, S("{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_"
+                        "delta\",\"text\":"));
         quoted(b, word);
         strbuf_add(b, S("}}\n\n"));
         break;
@@ -364,11 +386,13 @@ void demo_stream_token(struct demo_answer *a, struct strbuf *b)
 static void end_responses(struct demo_answer *a, struct strbuf *b)
 {
     response_event(a, b, "response.output_text.done");
-    strbuf_addf(b, ",\"item_id\":\"item-%s\",\"output_index\":0,\"content_index\":0,\"text\":", a->id);
+    strbuf_addf(b,
+                ",\"item_id\":\"item-%s\",\"output_index\":0,\"content_index\":0,\"text\":", a->id);
     quoted(b, strbuf_str(&a->said));
     strbuf_add(b, S("}\n\n"));
     response_event(a, b, "response.content_part.done");
-    strbuf_addf(b, ",\"item_id\":\"item-%s\",\"output_index\":0,\"content_index\":0,\"part\":", a->id);
+    strbuf_addf(b,
+                ",\"item_id\":\"item-%s\",\"output_index\":0,\"content_index\":0,\"part\":", a->id);
     add_response_part(a, b, true);
     strbuf_add(b, S("}\n\n"));
     response_event(a, b, "response.output_item.done");
@@ -414,14 +438,20 @@ void demo_stream_end(struct demo_answer *a, struct strbuf *b, msec took)
         event(b, "content_block_stop");
         strbuf_add(b, S("{\"type\":\"content_block_stop\",\"index\":0}\n\n"));
         event(b, "message_delta");
-        strbuf_addf(b, "{\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"%s\",\"stop_sequence\":null},"
-                    "\"usage\":{\"output_tokens\":%zu}}\n\n", finish_reason(a), a->at);
+        strbuf_addf(
+            b,
+            "{\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"%s\",\"stop_sequence\":null},"
+            "\"usage\":{\"output_tokens\":%zu}}\n\n",
+            finish_reason(a), a->at);
         event(b, "message_stop");
         strbuf_add(b, S("{\"type\":\"message_stop\"}\n\n"));
         break;
     default:
-        strbuf_addf(b, "data: {\"content\":\"\",\"stop\":true,\"tokens_predicted\":%zu,\"tokens_evaluated\":%zu,", a->at,
-                    a->prompt_tokens);
+        strbuf_addf(
+            b,
+            "data: "
+            "{\"content\":\"\",\"stop\":true,\"tokens_predicted\":%zu,\"tokens_evaluated\":%zu,",
+            a->at, a->prompt_tokens);
         add_timings(a, b, took);
         strbuf_add(b, S("}\n\n"));
         break;
@@ -440,7 +470,8 @@ void demo_whole(struct demo_answer *a, struct strbuf *b, msec took)
     switch (a->api) {
     case DEMO_CHAT:
         add_head(a, b, "chat.completion");
-        strbuf_add(b, S(",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":"));
+        strbuf_add(
+            b, S(",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":"));
         quoted(b, said);
         strbuf_addf(b, "},\"finish_reason\":\"%s\"}],", finish_reason(a));
         add_counts(a, b);
@@ -460,17 +491,21 @@ void demo_whole(struct demo_answer *a, struct strbuf *b, msec took)
         add_response(a, b, true);
         return;
     case DEMO_MESSAGES:
-        strbuf_addf(b, "{\"id\":\"%s\",\"type\":\"message\",\"role\":\"assistant\",\"model\":", a->id);
+        strbuf_addf(b,
+                    "{\"id\":\"%s\",\"type\":\"message\",\"role\":\"assistant\",\"model\":", a->id);
         quoted(b, a->model);
         strbuf_add(b, S(",\"content\":[{\"type\":\"text\",\"text\":"));
         quoted(b, said);
-        strbuf_addf(b, "}],\"stop_reason\":\"%s\",\"stop_sequence\":null,\"usage\":{\"input_tokens\":%zu,\"output_tokens\":%zu}",
+        strbuf_addf(b,
+                    "}],\"stop_reason\":\"%s\",\"stop_sequence\":null,\"usage\":{\"input_tokens\":%"
+                    "zu,\"output_tokens\":%zu}",
                     finish_reason(a), a->prompt_tokens, a->at);
         break;
     default:
         strbuf_add(b, S("{\"content\":"));
         quoted(b, said);
-        strbuf_addf(b, ",\"stop\":true,\"tokens_predicted\":%zu,\"tokens_evaluated\":%zu,", a->at, a->prompt_tokens);
+        strbuf_addf(b, ",\"stop\":true,\"tokens_predicted\":%zu,\"tokens_evaluated\":%zu,", a->at,
+                    a->prompt_tokens);
         add_timings(a, b, took);
         break;
     }

@@ -35,8 +35,8 @@ struct demo_answer {
 
 /* ERR_SYNTAX when the body is no JSON object. tokens: what the server says by itself. For the one-piece APIs the
  * whole answer is in `out` then. */
-int demo_answer_init(struct demo_answer *a, enum demo_api api, str model, uint64_t number, str body, size_t tokens,
-                     struct strbuf *out, struct error *e);
+int demo_answer_init(struct demo_answer *a, enum demo_api api, str model, uint64_t number, str body,
+                     size_t tokens, struct strbuf *out, struct error *e);
 void demo_answer_fini(struct demo_answer *a);
 bool demo_one_piece(enum demo_api api);
 

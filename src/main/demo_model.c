@@ -144,7 +144,8 @@ static void reply_error(struct http_req *r, int status, const char *message)
     struct strbuf b = STRBUF(1000);
     strbuf_add(&b, S("{\"error\":{\"message\":\""));
     strbuf_add_json(&b, str_c(message));
-    strbuf_addf(&b, "\",\"type\":\"%s\",\"code\":%d}}", status == 503 ? "unavailable_error" : "invalid_request_error", status);
+    strbuf_addf(&b, "\",\"type\":\"%s\",\"code\":%d}}",
+                status == 503 ? "unavailable_error" : "invalid_request_error", status);
     http_req_reply(r, status, S("application/json"), strbuf_str(&b));
     strbuf_fini(&b);
 }
@@ -152,12 +153,14 @@ static void reply_error(struct http_req *r, int status, const char *message)
 static void reply_page(struct demo *d, struct http_req *r)
 {
     struct strbuf b = STRBUF(8000);
-    strbuf_addf(&b,
-                "<!doctype html><html lang=en><meta charset=utf-8><title>" STR_FMT "</title>"
-                "<style>body{font:18px/1.5 system-ui;max-width:36em;margin:4em auto;padding:0 1em}</style>"
-                "<h1>" STR_FMT "</h1><p>This is a demonstration model of luaswap. It %s. It knows nothing, but it says "
-                "so %.0f times a second.<p>Try <code>POST /v1/chat/completions</code>.</html>\n",
-                STR_ARG(d->name), STR_ARG(d->name), d->loaded ? "is awake" : "is still loading", d->rate);
+    strbuf_addf(
+        &b,
+        "<!doctype html><html lang=en><meta charset=utf-8><title>" STR_FMT "</title>"
+        "<style>body{font:18px/1.5 system-ui;max-width:36em;margin:4em auto;padding:0 1em}</style>"
+        "<h1>" STR_FMT
+        "</h1><p>This is a demonstration model of luaswap. It %s. It knows nothing, but it says "
+        "so %.0f times a second.<p>Try <code>POST /v1/chat/completions</code>.</html>\n",
+        STR_ARG(d->name), STR_ARG(d->name), d->loaded ? "is awake" : "is still loading", d->rate);
     http_req_reply(r, 200, S("text/html; charset=utf-8"), strbuf_str(&b));
     strbuf_fini(&b);
 }
@@ -176,10 +179,14 @@ static const struct {
     const char *path;
     enum demo_api api;
 } posts[] = {
-    { "/v1/chat/completions", DEMO_CHAT }, { "/v1/completions", DEMO_COMPLETION },
-    { "/v1/responses", DEMO_RESPONSES },   { "/v1/messages", DEMO_MESSAGES },
-    { "/v1/embeddings", DEMO_EMBEDDINGS }, { "/v1/rerank", DEMO_RERANK },
-    { "/rerank", DEMO_RERANK },            { "/completion", DEMO_NATIVE },
+    { "/v1/chat/completions", DEMO_CHAT },
+    { "/v1/completions", DEMO_COMPLETION },
+    { "/v1/responses", DEMO_RESPONSES },
+    { "/v1/messages", DEMO_MESSAGES },
+    { "/v1/embeddings", DEMO_EMBEDDINGS },
+    { "/v1/rerank", DEMO_RERANK },
+    { "/rerank", DEMO_RERANK },
+    { "/completion", DEMO_NATIVE },
     { "/infill", DEMO_NATIVE },
 };
 
@@ -246,8 +253,8 @@ static void on_body_end(struct http_req *r)
         reply_error(r, 413, "that is too much to read");
         return;
     }
-    int rc = demo_answer_init(&x->answer, x->api, x->d->name, ++x->d->requests, strbuf_str(&x->body), x->d->tokens,
-                              &x->out, &e);
+    int rc = demo_answer_init(&x->answer, x->api, x->d->name, ++x->d->requests,
+                              strbuf_str(&x->body), x->d->tokens, &x->out, &e);
     strbuf_fini(&x->body);
     if (rc < 0)
         reply_error(r, 400, e.msg);
@@ -340,9 +347,12 @@ static int parse(int argc, char **argv, struct demo *d)
         else
             ok = false;
         if (!ok) {
-            fprintf(stderr, "luaswap demo-model: what is %s%s%s?\n"
-                    "usage: luaswap demo-model --port N --name X [--host ADDRESS] [--load-time SECONDS]"
-                    " [--tokens N] [--rate PER_SECOND]\n", opt, val ? " " : "", val ? val : "");
+            fprintf(
+                stderr,
+                "luaswap demo-model: what is %s%s%s?\n"
+                "usage: luaswap demo-model --port N --name X [--host ADDRESS] [--load-time SECONDS]"
+                " [--tokens N] [--rate PER_SECOND]\n",
+                opt, val ? " " : "", val ? val : "");
             return -1;
         }
     }
@@ -352,10 +362,14 @@ static int parse(int argc, char **argv, struct demo *d)
 int demo_model_main(int argc, char **argv)
 {
     static const struct http_server_conf conf = {
-        .head_max = 64u * 1024, .head_timeout_ms = 30000, .idle_timeout_ms = 120000, .conns_max = 10000,
+        .head_max = 64u * 1024,
+        .head_timeout_ms = 30000,
+        .idle_timeout_ms = 120000,
+        .conns_max = 10000,
         .arena_max = 1u << 20,
     };
-    static const struct http_handler handler = { on_begin, on_body, on_body_end, on_drained, on_end };
+    static const struct http_handler handler = { on_begin, on_body, on_body_end, on_drained,
+                                                 on_end };
     struct demo d;
     struct error e = { 0 };
     if (parse(argc, argv, &d) < 0)

@@ -13,7 +13,10 @@ static const char usage[] =
     "\n"
     "  -config FILE          configuration (YAML)\n"
     "  -config-dir DIR       directory whose *.yml and *.yaml are merged after -config\n"
-    "  -listen ADDR          address to listen on (default :8080)\n"
+    "  -watch-config         load the configuration again when a file of it changes (SIGHUP always does)\n"
+    "  -listen ADDR          address to listen on: host:port, [v6]:port or unix:/path (default :8080, with TLS :8443)\n"
+    "  -tls-cert-file FILE   certificate chain (PEM): listen with TLS; SIGHUP reads both files again\n"
+    "  -tls-key-file FILE    its key\n"
     "  -check-config         print every error and warning of the configuration, exit 0 or 1\n"
     "  -dump-config          print the effective configuration as JSON, secrets masked\n"
     "  -version              print the version and exit\n"
@@ -42,6 +45,8 @@ int options_parse(int argc, char **argv, struct options *o)
     } flags[] = {
         { "config", &o->config, NULL },       { "config-dir", &o->config_dir, NULL },
         { "listen", &o->listen, NULL },       { "version", NULL, &o->version },
+        { "tls-cert-file", &o->tls_cert, NULL }, { "tls-key-file", &o->tls_key, NULL },
+        { "watch-config", NULL, &o->watch },
         { "check-config", NULL, &o->check },  { "dump-config", NULL, &o->dump },
         { "config-schema", NULL, &o->schema }, { "h", NULL, &o->help },
         { "help", NULL, &o->help },

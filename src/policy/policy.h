@@ -71,6 +71,7 @@ struct policy_request_info {
     msec arrived;
     const struct policy_header *headers; /* authorization left out by the caller */
     size_t n_headers;
+    str tags_json; /* what route answered, for on_request */
     str body; /* JSON; only shown to policies that require "body" */
 };
 
@@ -191,6 +192,8 @@ void policies_route_cancel(struct policies *ps, struct policy_route *job);
 enum policy_answer_kind policies_on_request(struct policies *ps, ticket_id t, const struct policy_request_info *info,
                                             msec now, struct policy_answer *ret);
 void policies_outcome(struct policies *ps, ticket_id t, const struct policy_outcome *o);
+/* A request ends that never got a ticket after policies_route (unknown model, peer, client gone). Idempotent. */
+void policies_request_end(struct policies *ps, uint64_t id);
 void policies_ticket_end(struct policies *ps, ticket_id t, const char *cause, msec now);
 /* Members of the JSON body to set ("{"a":1}") and to drop (null stands for a drop), appended to `set_json` as an
  * object; false: no change. */

@@ -79,7 +79,8 @@ struct preq { /* what is known of one request */
     char *text;
     struct policy_header *headers; /* into text */
     size_t n_headers;
-    bool stream, has_tools, has_images, tokens_exact, done, gone, accepted, known, forgotten;
+    bool stream, has_tools, has_images, tokens_exact, done, gone, accepted, known, ended_note;
+    msec routed; /* route only so far: since when */
     int64_t tokens_in, max_tokens, bytes, messages, tokens_out;
     int priority, status;
     double deadline_s, cost;
@@ -106,7 +107,7 @@ struct meter {
     uint64_t big;               /* bytes of large blocks since the last look at the clock */
     enum kill killed;
     int kill_line;
-    char kill_src[48];
+    char kill_src[LUA_IDSIZE];
     bool on, step1;
 };
 
@@ -138,14 +139,15 @@ struct policy {
     struct meter m;
     lua_State *running; /* the thread that the meter is armed on */
     uint64_t gen;       /* of the hook that runs or ran last */
-    bool in_hook, config_ready, list_all;
+    bool in_hook, config_ready;
     enum phase phase;
     enum policy_hook hook;
     uint32_t present; /* bit per policy_hook */
     int refs[POLICY_HOOKS];
-    int ref_views, ref_models, ref_swaps, ref_hold, ref_queue, ref_state, ref_config, ref_config_data, ref_meta, ref_luaswap,
+    int ref_views, ref_models, ref_swaps, ref_hold, ref_queue, ref_queue_all, ref_state, ref_config, ref_config_data, ref_meta, ref_luaswap,
         ref_loaded, ref_migrate, ref_env, ref_names;
     struct preq *cur; /* request of the running hook, for log lines */
+    struct task *cur_task;
     const char *queue_dead;
     uint64_t model_meta_gen;
 
@@ -171,7 +173,7 @@ struct policy {
     msec since, retry_at, next_save;
     char eject_kind[16], eject_msg[300];
     enum policy_hook eject_hook;
-    struct strbuf dump;
+    struct strbuf dump, scratch, warnings;
     struct decision last[POLICY_DECISIONS];
     size_t n_last;
     char last_error[300];
@@ -208,6 +210,8 @@ struct policies {
     struct model_extra *models;
     size_t n_models;
     bool any_quarantine, any_unload;
+    struct policy *holder; /* who held last */
+    model_id unload_model;
     const char *unload_by; /* set while an unload that a policy asked for is posted */
 
     struct preq **buckets;
@@ -238,8 +242,13 @@ struct policy *vm_policy(lua_State *L);
 /* Replaces the table on top by a read-only one. `deep`: tables in it too. */
 void vm_freeze(lua_State *L, bool deep);
 void vm_gc_idle(struct policy *p, uint64_t budget_ns);
-const char *policy_embedded(str module, size_t *len); /* lua/**.lua, by cmake/Embed.cmake */
+const char *policy_embedded(str module, size_t *len); /* "luaswap.util.heap": its text; cmake/Embed.cmake */
 int vm_read_file(const char *path, struct strbuf *out, struct error *e);
+int vm_pairs(lua_State *L); /* pairs(t) in the order that the set asks for */
+/* settings.c: schema at `schema` (0: none) and the configuration's JSON into the frozen table; raises. */
+void settings_fill(lua_State *L, struct policy *p, int schema);
+void vm_warn(struct policy *p, const char *fmt, ...) PRINTF_LIKE(2, 3);
+const char *vm_suggest(str name, const char *const *known, size_t n);
 
 /* ---- gate.c ---- */
 struct call {
@@ -260,8 +269,12 @@ enum verdict gate_call(struct policy *p, struct call *c);
 /* fn(L) with one light userdata, under the limits of `hook`; for loading, migrating, state. 0 or ERR_*, e filled. */
 int gate_run(struct policy *p, enum policy_hook hook, uint64_t instr, unsigned wall_ms, lua_CFunction fn, void *ud,
              struct error *e);
-/* Starts or goes on with a coroutine: 0 finished, 1 yielded, negative failed. */
-int gate_resume(struct policy *p, enum policy_hook hook, lua_State *co, int nargs, struct error *e);
+/* Starts or goes on with a coroutine. Its body catches its own errors and calls gate_failed (task.c). V_YIELD: it
+ * waits; else what `verdict` says then, counted and punished. */
+enum verdict gate_resume(struct policy *p, enum policy_hook hook, lua_State *co, int nargs, enum verdict *verdict,
+                         const char *msg);
+/* Inside a hook: what went wrong with status rc; the error value is at the top of L. */
+enum verdict gate_failed(lua_State *L, int rc, enum policy_hook h, char *msg, size_t size);
 void gate_close_thread(struct policy *p, lua_State *co);
 void gate_charge(lua_State *L, uint64_t units); /* raises when the budget is gone */
 bool gate_killed(lua_State *L);
@@ -274,6 +287,8 @@ void gate_alloc_note(struct policy *p, size_t bytes);
 /* ---- view.c ---- */
 void view_open(lua_State *L, struct policy *p);
 void view_push_request(lua_State *L, struct policy *p, struct preq *r);
+/* The view in `slot` (of record `uid`) stands for r from now on. */
+void view_move(struct policy *p, uint32_t slot, uint64_t uid, struct preq *r);
 void view_push_model(lua_State *L, struct policy *p, model_id m);
 void view_push_queue(lua_State *L, struct policy *p, bool all);
 void view_push_swap(lua_State *L, struct policy *p, const struct swap *sw, const struct sched_note *n);
@@ -371,6 +386,5 @@ void state_due(struct policies *ps, bool last);
 void task_cancel_all(struct policy *p);
 void task_tick(struct policies *ps, msec now);
 msec task_next(const struct policy *p);
-void task_routes_lost(struct policy *p); /* its routes go on with the next policy */
 
 #endif

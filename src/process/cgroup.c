@@ -71,7 +71,8 @@ static bool ours_to_use(int dir, const char *wish)
         return true;
     char path[8];
     /* the root of the machine has no type; the root of a container's view of it does */
-    bool container = own_path(path, sizeof path) && strcmp(path, "/") == 0 && faccessat(dir, "cgroup.type", F_OK, 0) == 0;
+    bool container = own_path(path, sizeof path) && strcmp(path, "/") == 0 &&
+                     faccessat(dir, "cgroup.type", F_OK, 0) == 0;
     return container || marked(dir);
 }
 

@@ -35,12 +35,10 @@ struct health {
 
 msec health_gap(msec elapsed, bool answered)
 {
-    if (answered && elapsed >= 1000)
-        return elapsed / 100 < 250 ? elapsed / 100 : 250;
     if (elapsed >= 180000)
-        return 50;
+        return answered ? 250 : 50;
     msec gap = elapsed / 200;
-    return gap < 2 ? 2 : gap > 5 ? 5 : gap;
+    return gap < 2 ? 2 : gap > 4 ? 4 : gap;
 }
 
 /* ---- one probe ---- */
@@ -133,7 +131,10 @@ static bool somebody_listens(struct health *h)
 static void probe(void *ud)
 {
     static const struct http_x_cb cb = {
-        .head = on_head, .body = on_body, .end = on_end, .fail = on_fail,
+        .head = on_head,
+        .body = on_body,
+        .end = on_end,
+        .fail = on_fail,
     };
     struct health *h = ud;
     h->probes++;
@@ -192,8 +193,8 @@ static int parse_proxy(str proxy, struct gourl *u, struct error *e)
     return 0;
 }
 
-struct health *health_new(struct io_loop *l, str proxy, str endpoint, msec connect_ms, void (*ok)(void *ud),
-                          void *ud, struct error *e)
+struct health *health_new(struct io_loop *l, str proxy, str endpoint, msec connect_ms,
+                          void (*ok)(void *ud), void *ud, struct error *e)
 {
     struct gourl u;
     struct strbuf target = STRBUF(TARGET_MAX);
@@ -218,7 +219,10 @@ struct health *health_new(struct io_loop *l, str proxy, str endpoint, msec conne
     snprintf(h->host, sizeof h->host, STR_FMT, STR_ARG(u.host));
     h->port = (int)u.port_num;
     struct http_pool_conf conf = {
-        .host = u.host, .port = h->port, .keepalive_s = -1, .idle_max = 1,
+        .host = u.host,
+        .port = h->port,
+        .keepalive_s = -1,
+        .idle_max = 1,
         .connect_ms = connect_ms && connect_ms < HEALTH_PROBE_MS ? connect_ms : HEALTH_PROBE_MS,
     };
     h->pool = http_pool_new(l, &conf);

@@ -19,8 +19,8 @@ struct health;
 
 /* proxy: base URL; endpoint: path and query, or an URL of which only those count. ERR_START with a text when
  * one of them cannot be used. connect_ms 0 = only bounded by the probe. */
-struct health *health_new(struct io_loop *l, str proxy, str endpoint, msec connect_ms, void (*ok)(void *ud),
-                          void *ud, struct error *e);
+struct health *health_new(struct io_loop *l, str proxy, str endpoint, msec connect_ms,
+                          void (*ok)(void *ud), void *ud, struct error *e);
 /* Before the command is started: does somebody listen at the address already? Then an early 200 says nothing
  * about our command, which may be about to fail for that very reason: it counts only HEALTH_FOREIGN_MS after
  * health_start(). */
@@ -34,9 +34,10 @@ unsigned health_probes(const struct health *h);
 /* What the last probe said, for people: "connection refused", "status 503"; "" before the first. */
 const char *health_last(const struct health *h);
 
-/* How long to wait after a probe that came back `elapsed` after the start. To see that nobody listens yet
- * costs some microseconds and disturbs nobody: 2 ms at first, 5 ms later on. A server that answers "not yet" pays for each
- * question and may log it: as dense in the first second, then 1 % of the time it has taken so far. */
+/* How long to wait after a probe that came back `elapsed` after the start: 2 ms at first, 4 ms later on, so that a swap
+ * loses less than that by waiting for a probe, whenever the model becomes ready. A look at a port where nobody listens
+ * costs some microseconds, an answered probe less than a hundred: 1 to 2 % of a processor while a model loads. After
+ * three minutes: 50 ms, or 250 ms for a server that answers "not yet" (it may log each question). */
 msec health_gap(msec elapsed, bool answered);
 
 /* Appends host-relative target and host of the probe; for health_new and its specs. */

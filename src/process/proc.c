@@ -9,12 +9,11 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/strbuf.h"
-#include "base/utf8.h"
 #include "config/cmdline.h"
-#include "io/sigs.h"
 #include "io/timer.h"
 #include "process/health.h"
 #include "process/proc_fsm.h"
+#include "process/proc_text.h"
 #include "process/sup.h"
 
 #include <inttypes.h>
@@ -60,7 +59,7 @@ struct proc {
     bool queued;     /* a start waits for the end of what is stopping: next_tag */
     uint64_t next_tag;
     struct list stop_tags;
-    char why[240];   /* text of the coming failure */
+    char why[240]; /* text of the coming failure */
     struct list notes;
     struct io_call deliver;
     bool closing, abandoned;
@@ -99,15 +98,20 @@ static void note(struct proc *p, enum proc_state from, enum proc_state to, uint6
                  const char *text)
 {
     struct note *n = mem_zalloc(sizeof *n);
-    n->ev = (struct proc_event){ .from = from, .to = to, .tag = tag, .code = code,
-                                 .exit_status = p->exit_status, .term_signal = p->term_signal };
+    n->ev = (struct proc_event){ .from = from,
+                                 .to = to,
+                                 .tag = tag,
+                                 .code = code,
+                                 .exit_status = p->exit_status,
+                                 .term_signal = p->term_signal };
     snprintf(n->text, sizeof n->text, "%s", text);
     list_push_back(&p->notes, &n->node);
     io_call_post(p->loop, &p->deliver);
 }
 
 /* Answers every stop that waits; the first one takes a real change of state along, if there is one. */
-static void answer_stops(struct proc *p, enum proc_state from, enum proc_state to, int code, const char *text)
+static void answer_stops(struct proc *p, enum proc_state from, enum proc_state to, int code,
+                         const char *text)
 {
     bool told = from == to;
     struct list *it;
@@ -125,93 +129,20 @@ static void answer_stops(struct proc *p, enum proc_state from, enum proc_state t
         note(p, from, to, 0, code, text);
 }
 
-static int why_code(enum proc_why why)
-{
-    switch (why) {
-    case PROC_WHY_NONE:
-        return 0;
-    case PROC_WHY_SPAWN:
-    case PROC_WHY_EXIT:
-    case PROC_WHY_TIMEOUT:
-        return ERR_START;
-    case PROC_WHY_ABORTED:
-        return ERR_CANCELLED;
-    case PROC_WHY_CRASH:
-    case PROC_WHY_LOST:
-        return ERR_CLOSED;
-    case PROC_WHY_CLOSED:
-        return ERR_SHUTDOWN;
-    }
-    UNREACHABLE();
-}
-
-/* As people write it: 15s, 1m30s, 2m0s, 1.5s, 20ms. */
-static void add_duration(struct strbuf *b, msec ms)
-{
-    if (ms < 1000) {
-        strbuf_addf(b, "%" PRId64 "ms", ms);
-        return;
-    }
-    msec h = ms / 3600000, m = ms / 60000 % 60, s = ms / 1000 % 60, frac = ms % 1000;
-    if (h)
-        strbuf_addf(b, "%" PRId64 "h", h);
-    if (h || m)
-        strbuf_addf(b, "%" PRId64 "m", m);
-    strbuf_addf(b, "%" PRId64, s);
-    if (frac) {
-        char digits[8];
-        int n = snprintf(digits, sizeof digits, ".%03d", (int)frac);
-        while (digits[n - 1] == '0')
-            digits[--n] = '\0';
-        strbuf_add(b, str_c(digits));
-    }
-    strbuf_addc(b, 's');
-}
-
-static void describe_end(const struct proc *p, struct strbuf *b)
-{
-    if (p->term_signal)
-        strbuf_addf(b, "upstream command was ended by %s", io_signal_name(p->term_signal));
-    else
-        strbuf_addf(b, "upstream command exited with status %d", p->exit_status);
-}
-
-/* The text of the reason the fsm has settled on; PROC_WHY_SPAWN has been written where it happened. */
+/* PROC_WHY_SPAWN has been written where it happened. */
 static void set_why(struct proc *p)
 {
     struct strbuf b = STRBUF(sizeof p->why - 1);
-    switch (p->fsm.why) {
-    case PROC_WHY_SPAWN:
+    if (p->fsm.why == PROC_WHY_SPAWN)
         return;
-    case PROC_WHY_EXIT:
-        strbuf_add(&b, S("upstream command exited prematurely"));
-        break;
-    case PROC_WHY_TIMEOUT:
-        strbuf_add(&b, S("health check timed out after "));
-        add_duration(&b, p->conf.health_timeout_ms);
-        break;
-    case PROC_WHY_ABORTED:
-        strbuf_add(&b, S("aborted"));
-        break;
-    case PROC_WHY_CRASH:
-        describe_end(p, &b);
-        break;
-    case PROC_WHY_LOST:
-        strbuf_add(&b, S("the supervisor of the upstream command was killed"));
-        break;
-    case PROC_WHY_CLOSED:
-        strbuf_add(&b, S("shutting down"));
-        break;
-    case PROC_WHY_NONE:
-        break;
-    }
+    proc_why_text(&b, p->fsm.why, p->conf.health_timeout_ms, p->exit_status, p->term_signal);
     snprintf(p->why, sizeof p->why, STR_FMT, STR_ARG(strbuf_str(&b)));
     strbuf_fini(&b);
 }
 
 static void remember_failure(struct proc *p)
 {
-    int code = why_code(p->fsm.why);
+    int code = proc_why_code(p->fsm.why);
     if (code != ERR_START && code != ERR_CLOSED)
         return;
     p->history.fails_in_row++;
@@ -225,7 +156,7 @@ static void log_failure(const struct proc *p, enum proc_state from)
     strbuf_addf(&b, "%s", p->why);
     if (p->fsm.why == PROC_WHY_EXIT && (p->exit_status >= 0 || p->term_signal)) {
         strbuf_add(&b, S(": "));
-        describe_end(p, &b);
+        proc_end_text(&b, p->exit_status, p->term_signal);
     }
     if (p->fsm.why == PROC_WHY_TIMEOUT && health_last(p->health)[0])
         strbuf_addf(&b, "; the last of %u probes said: %s", health_probes(p->health),
@@ -250,7 +181,7 @@ static void entered_ready(struct proc *p)
 
 static void entered_stopped(struct proc *p, enum proc_state from)
 {
-    int code = why_code(p->fsm.why);
+    int code = proc_why_code(p->fsm.why);
     if (from == PROC_STOPPING)
         p->history.stop_ms_last = p->since - p->stop_at;
     if (code == ERR_START || (code == ERR_CLOSED && from != PROC_STOPPING)) {
@@ -286,7 +217,7 @@ static void publish(struct proc *p, enum proc_state from, enum proc_state to)
             log_failure(p, from);
             remember_failure(p);
         }
-        note(p, from, to, 0, why_code(p->fsm.why), p->why);
+        note(p, from, to, 0, proc_why_code(p->fsm.why), p->why);
         break;
     case PROC_STOPPED:
         entered_stopped(p, from);
@@ -373,21 +304,6 @@ static void on_healthy(void *ud)
     sup_ping(p->sup, p->ping);
 }
 
-/* "failed to start command 'a b c'", of a bounded length. */
-static void why_spawn(struct proc *p, const str *argv, size_t n)
-{
-    struct strbuf b = STRBUF(400);
-    for (size_t i = 0; i < n && b.len < 200; i++) {
-        strbuf_add(&b, i ? S(" ") : S(""));
-        strbuf_add(&b, str_sub(argv[i], 0, 150));
-    }
-    str text = strbuf_str(&b);
-    size_t cut = utf8_cut(text, 140);
-    snprintf(p->why, sizeof p->why, "failed to start command '" STR_FMT "%s'", (int)cut, text.ptr,
-             cut < text.len ? "..." : "");
-    strbuf_fini(&b);
-}
-
 /* Values may be secrets: names only. */
 static void log_start(const struct proc *p, const str *argv, size_t n)
 {
@@ -422,12 +338,18 @@ static bool spawn(struct proc *p)
     arena_init(&args, ARGS_MAX);
     ASSERT(!p->sup && !p->health);
     if (p->fsm.probes)
-        p->health = health_new(p->loop, p->conf.proxy, p->conf.check_endpoint, p->conf.connect_timeout_ms,
-                               on_healthy, p, &e);
+        p->health = health_new(p->loop, p->conf.proxy, p->conf.check_endpoint,
+                               p->conf.connect_timeout_ms, on_healthy, p, &e);
     if (!e.code && cmdline_split(&args, p->conf.cmd, &argv, &n, &e) == 0) {
         log_start(p, argv, n);
-        why_spawn(p, argv, n);
-        struct sup_conf conf = { .label = p->conf.id, .argv = argv, .n_argv = n, .env = p->conf.env,
+        struct strbuf b = STRBUF(sizeof p->why - 1);
+        proc_spawn_text(&b, argv, n);
+        snprintf(p->why, sizeof p->why, STR_FMT, STR_ARG(strbuf_str(&b)));
+        strbuf_fini(&b);
+        struct sup_conf conf = { .label = p->conf.id,
+                                 .argv = argv,
+                                 .n_argv = n,
+                                 .env = p->conf.env,
                                  .n_env = p->conf.n_env };
         if (p->health)
             health_peek(p->health);
@@ -461,7 +383,8 @@ static bool run_stopper(struct proc *p)
     if (ok)
         sup_stopper(p->sup, argv, n);
     else
-        log_warn(p->scope, "cmdStop cannot be used (%s), sending SIGTERM", e.code ? e.msg : "too long");
+        log_warn(p->scope, "cmdStop cannot be used (%s), sending SIGTERM",
+                 e.code ? e.msg : "too long");
     arena_fini(&args);
     strbuf_fini(&b);
     return ok;
@@ -597,7 +520,8 @@ static void copy_conf(struct proc *p, const struct proc_conf *conf)
     p->conf.env = env;
 }
 
-struct proc *proc_new(struct io_loop *loop, const struct proc_conf *conf, const struct proc_cb *cb, void *ud)
+struct proc *proc_new(struct io_loop *loop, const struct proc_conf *conf, const struct proc_cb *cb,
+                      void *ud)
 {
     struct proc *p = mem_zalloc(sizeof *p);
     p->loop = loop;
@@ -605,8 +529,10 @@ struct proc *proc_new(struct io_loop *loop, const struct proc_conf *conf, const 
     p->ud = ud;
     arena_init(&p->arena, SIZE_MAX);
     copy_conf(p, conf);
-    snprintf(p->scope, sizeof p->scope, "proc " STR_FMT, STR_ARG(str_sub(conf->id, 0, SCOPE_MAX - 8)));
-    proc_fsm_init(&p->fsm, !str_eq(p->conf.check_endpoint, S("none")), str_trim(conf->cmd_stop).len > 0,
+    snprintf(p->scope, sizeof p->scope, "proc " STR_FMT,
+             STR_ARG(str_sub(conf->id, 0, SCOPE_MAX - 8)));
+    proc_fsm_init(&p->fsm, !str_eq(p->conf.check_endpoint, S("none")),
+                  str_trim(conf->cmd_stop).len > 0,
                   conf->health_timeout_ms > 0 ? conf->health_timeout_ms : 0);
     p->timer = io_timer_new(loop, "process", on_timer, p);
     ring_init(&p->log, LOG_BYTES);
@@ -629,7 +555,8 @@ void proc_start(struct proc *p, uint64_t tag)
     }
     if (s != PROC_STOPPED) {
         bool shut = s == PROC_SHUTDOWN;
-        note(p, s, s, tag, shut ? ERR_SHUTDOWN : ERR_EXISTS, shut ? "shutting down" : "already started");
+        note(p, s, s, tag, shut ? ERR_SHUTDOWN : ERR_EXISTS,
+             shut ? "shutting down" : "already started");
         return;
     }
     p->start_tag = tag;

@@ -24,12 +24,12 @@ const char *proc_state_name(enum proc_state s);
 
 struct proc_conf {
     str id;
-    str cmd;             /* text; split when started (comments and quotes: config/cmdline.h) */
-    str cmd_stop;        /* text, may hold ${PID}; empty: SIGTERM to the group */
-    const str *env;      /* "NAME=value" */
+    str cmd;        /* text; split when started (comments and quotes: config/cmdline.h) */
+    str cmd_stop;   /* text, may hold ${PID}; empty: SIGTERM to the group */
+    const str *env; /* "NAME=value" */
     size_t n_env;
-    str proxy;           /* base URL of the server it becomes */
-    str check_endpoint;  /* path, or "none" */
+    str proxy;          /* base URL of the server it becomes */
+    str check_endpoint; /* path, or "none" */
     msec health_timeout_ms;
     msec connect_timeout_ms; /* of one probe's dial, 0 = none */
 };
@@ -37,11 +37,12 @@ struct proc_conf {
 /* Why a state was entered; what a person should read is in `text`. */
 struct proc_event {
     enum proc_state from, to;
-    int code;          /* 0, or ERR_START / ERR_CANCELLED / ERR_STUCK... */
-    const char *text;  /* "" or for example "health check timed out after 15s", valid during the call */
-    int exit_status;   /* -1 = not exited */
-    int term_signal;   /* 0 = none */
-    uint64_t tag;      /* of the proc_start or proc_stop that this answers; 0 = on its own (crash) */
+    int code; /* 0, or ERR_START / ERR_CANCELLED / ERR_STUCK... */
+    const char
+        *text; /* "" or for example "health check timed out after 15s", valid during the call */
+    int exit_status; /* -1 = not exited */
+    int term_signal; /* 0 = none */
+    uint64_t tag;    /* of the proc_start or proc_stop that this answers; 0 = on its own (crash) */
 };
 
 struct proc_cb {
@@ -55,7 +56,8 @@ struct proc_cb {
     void (*closed)(void *ud, struct proc *p);
 };
 
-struct proc *proc_new(struct io_loop *loop, const struct proc_conf *conf, const struct proc_cb *cb, void *ud);
+struct proc *proc_new(struct io_loop *loop, const struct proc_conf *conf, const struct proc_cb *cb,
+                      void *ud);
 /* Begins a start; the answer is a state event with this tag: READY, or STOPPED with an error. Later problems are
  * events with tag 0. While stopping, the start begins when that is over (a stop that comes meanwhile cancels it:
  * an event with from == to, this tag and ERR_CANCELLED). When starting or ready: ERR_EXISTS, after
@@ -70,7 +72,7 @@ void proc_kill(struct proc *p);
 void proc_close(struct proc *p);
 
 enum proc_state proc_state(const struct proc *p);
-int proc_pid(const struct proc *p);               /* of the command, 0 = none */
+int proc_pid(const struct proc *p);                /* of the command, 0 = none */
 const struct ring *proc_log(const struct proc *p); /* last 100 KiB of output */
 msec proc_since(const struct proc *p);             /* monotonic time of the last change of state */
 

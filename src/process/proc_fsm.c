@@ -9,7 +9,7 @@
 #include "base/check.h"
 
 enum clock_rule {
-    CLOCK_KEEP,   /* the deadline stays */
+    CLOCK_KEEP, /* the deadline stays */
     CLOCK_NONE,
     CLOCK_HEALTH, /* healthCheckTimeout from now */
     CLOCK_ABORT,  /* 5 s from now */
@@ -36,8 +36,7 @@ struct row {
 #define ACT(x) ((unsigned)PROC_ACT_##x)
 
 /* Rows that several phases share. */
-#define CLOSE_ALIVE                                                                                \
-    GO(CLOSE_TERM, ACT(PROBE_END) | ACT(KILL_STOPPER) | ACT(TERM), CLOSE, CLOSED)
+#define CLOSE_ALIVE GO(CLOSE_TERM, ACT(PROBE_END) | ACT(KILL_STOPPER) | ACT(TERM), CLOSE, CLOSED)
 #define ABORT_NOW GO(ABORT_KILL, ACT(PROBE_END) | ACT(KILL), STUCK, ABORTED)
 #define START_LOST GO(ABORT_KILL, ACT(PROBE_END) | ACT(KILL), STUCK, LOST)
 #define STOP_LOST GO(STOP_KILL, ACT(KILL), STUCK, NONE)
@@ -181,8 +180,12 @@ static const struct row tail = GO(STOP_TAIL, 0, TAIL, NONE);
 
 void proc_fsm_init(struct proc_fsm *f, bool probes, bool has_stopper, msec health_ms)
 {
-    *f = (struct proc_fsm){ .phase = PHASE_IDLE, .probes = probes, .has_stopper = has_stopper,
-                            .health_ms = health_ms, .deadline = MSEC_NEVER, .stop_by = MSEC_NEVER };
+    *f = (struct proc_fsm){ .phase = PHASE_IDLE,
+                            .probes = probes,
+                            .has_stopper = has_stopper,
+                            .health_ms = health_ms,
+                            .deadline = MSEC_NEVER,
+                            .stop_by = MSEC_NEVER };
 }
 
 static bool stopping_softly(enum proc_phase p)

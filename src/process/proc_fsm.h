@@ -28,13 +28,13 @@
     X(ABORT_KILL, STARTING)  /* SIGKILL sent */                                                    \
     X(ABORT_STUCK, STARTING) /* SIGKILL did not help */                                            \
     X(READY, READY)                                                                                \
-    X(STOP_CMD, STOPPING)    /* cmdStop runs, first half of the grace */                           \
-    X(STOP_WAIT, STOPPING)   /* cmdStop ended well; waiting for the tree */                        \
-    X(STOP_TERM, STOPPING)   /* SIGTERM sent */                                                    \
-    X(STOP_TAIL, STOPPING)   /* the tree is gone, the stopper is not */                            \
-    X(STOP_KILL, STOPPING)   /* SIGKILL sent */                                                    \
-    X(STOP_STUCK, STOPPING)  /* SIGKILL did not help */                                            \
-    X(CLOSE_TERM, SHUTDOWN)  /* the owner goes; SIGTERM sent */                                    \
+    X(STOP_CMD, STOPPING)   /* cmdStop runs, first half of the grace */                            \
+    X(STOP_WAIT, STOPPING)  /* cmdStop ended well; waiting for the tree */                         \
+    X(STOP_TERM, STOPPING)  /* SIGTERM sent */                                                     \
+    X(STOP_TAIL, STOPPING)  /* the tree is gone, the stopper is not */                             \
+    X(STOP_KILL, STOPPING)  /* SIGKILL sent */                                                     \
+    X(STOP_STUCK, STOPPING) /* SIGKILL did not help */                                             \
+    X(CLOSE_TERM, SHUTDOWN) /* the owner goes; SIGTERM sent */                                     \
     X(CLOSE_KILL, SHUTDOWN)                                                                        \
     X(CLOSED, SHUTDOWN)
 
@@ -42,7 +42,7 @@ enum proc_phase {
 #define PHASE(id, state) PHASE_##id,
     PROC_PHASES(PHASE)
 #undef PHASE
-    PHASE_COUNT
+        PHASE_COUNT
 };
 
 #define PROC_EVENTS(X)                                                                             \
@@ -64,20 +64,20 @@ enum proc_fsm_event {
 #define EVENT(id) PROC_EV_##id,
     PROC_EVENTS(EVENT)
 #undef EVENT
-    PROC_EV_COUNT
+        PROC_EV_COUNT
 };
 
 /* What the driver has to do, in this order. */
 enum proc_action {
     PROC_ACT_SPAWN = 1 << 0,
-    PROC_ACT_PROBE = 1 << 1,        /* begin probing */
+    PROC_ACT_PROBE = 1 << 1, /* begin probing */
     PROC_ACT_PROBE_END = 1 << 2,
-    PROC_ACT_STOPPER = 1 << 3,      /* run cmdStop */
+    PROC_ACT_STOPPER = 1 << 3, /* run cmdStop */
     PROC_ACT_KILL_STOPPER = 1 << 4,
-    PROC_ACT_TERM = 1 << 5,         /* SIGTERM to the tree */
-    PROC_ACT_KILL = 1 << 6,         /* SIGKILL to the tree and the stopper */
-    PROC_ACT_STUCK = 1 << 7,        /* tell the owner, stay */
-    PROC_ACT_RELEASE = 1 << 8,      /* nothing runs any more: let the supervisor go */
+    PROC_ACT_TERM = 1 << 5,    /* SIGTERM to the tree */
+    PROC_ACT_KILL = 1 << 6,    /* SIGKILL to the tree and the stopper */
+    PROC_ACT_STUCK = 1 << 7,   /* tell the owner, stay */
+    PROC_ACT_RELEASE = 1 << 8, /* nothing runs any more: let the supervisor go */
 };
 
 /* Why the next settling happens; the driver makes texts of it. */
@@ -99,8 +99,8 @@ struct proc_fsm {
     bool has_stopper; /* there is a cmdStop */
     bool stopper;     /* it runs */
     msec health_ms;
-    msec deadline;  /* when to feed TIMER; MSEC_NEVER = not */
-    msec stop_by;   /* end of the grace of a stop */
+    msec deadline; /* when to feed TIMER; MSEC_NEVER = not */
+    msec stop_by;  /* end of the grace of a stop */
 };
 
 void proc_fsm_init(struct proc_fsm *f, bool probes, bool has_stopper, msec health_ms);

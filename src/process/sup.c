@@ -2,6 +2,7 @@
 #include "process/sup.h"
 
 #include "base/check.h"
+#include "base/log.h"
 #include "base/rand.h"
 #include "io/child.h"
 #include "io/fd.h"
@@ -41,16 +42,24 @@ struct sup {
     char mark[sizeof SUPERVISE_MARK + 40]; /* "LUASWAP_RUN=..." in the tree's environment */
     int pid;
     bool started, gone, lost, failed;
-    bool exited;         /* told with the batch of lines it came in */
+    bool exited; /* told with the batch of lines it came in */
     struct sup_event exit_event;
     unsigned clean_sweeps;
-    unsigned busy;       /* inside functions that still need the object */
+    unsigned busy; /* inside functions that still need the object */
 };
 
 const char *sup_program(void)
 {
+    static const char self[] = "/proc/self/exe";
+    static char path[4096];
     const char *p = getenv("LUASWAP_SUPERVISOR");
-    return p && p[0] ? p : "/proc/self/exe";
+    if (p && p[0])
+        return p;
+    /* By its name while it is there (under valgrind the link itself leads to valgrind); by the link when the file
+     * was replaced or removed since: then it is still the version that runs. */
+    ssize_t n = readlink(self, path, sizeof path - 1);
+    path[n > 0 ? n : 0] = '\0';
+    return n > 0 && access(path, X_OK) == 0 ? path : self;
 }
 
 static void settle(struct sup *s);
@@ -220,10 +229,13 @@ static void flush(struct sup *s)
 
 static void add_word(struct sup *s, const char *verb, str word)
 {
+    size_t from = s->out.len;
     strbuf_add(&s->out, str_c(verb));
     strbuf_addc(&s->out, ' ');
     wire_add(&s->out, word);
     strbuf_addc(&s->out, '\n');
+    if (s->out.len - from > WIRE_LINE_MAX)
+        s->out.full = true; /* the supervisor would hang up */
 }
 
 static void say(struct sup *s, const char *line)
@@ -401,7 +413,8 @@ static bool open_pipes(int line[2], int out[2], struct error *e)
         close(line[1]);
         return false;
     }
-    fcntl(out[1], F_SETPIPE_SZ, PIPE_BYTES); /* less will do if the user has used up the allowance */
+    fcntl(out[1], F_SETPIPE_SZ,
+          PIPE_BYTES); /* less will do if the user has used up the allowance */
     return true;
 }
 
@@ -426,8 +439,8 @@ static bool order(struct sup *s, const struct sup_conf *conf, struct error *e)
     return true;
 }
 
-struct sup *sup_new(struct io_loop *l, const struct sup_conf *conf, const struct sup_cb *cb, void *ud,
-                    struct error *e)
+struct sup *sup_new(struct io_loop *l, const struct sup_conf *conf, const struct sup_cb *cb,
+                    void *ud, struct error *e)
 {
     struct sup *s = mem_zalloc(sizeof *s);
     int line[2], out[2];
@@ -447,8 +460,9 @@ struct sup *sup_new(struct io_loop *l, const struct sup_conf *conf, const struct
     char label[80];
     snprintf(label, sizeof label, STR_FMT, STR_ARG(conf->label));
     const char *argv[] = { "luaswap", "--supervise", label, NULL };
-    struct io_child_conf child = { .file = sup_program(), .argv = argv,
-                                   .fds = { -1, -1, -1, line[1], out[1] }, .n_fds = 5 };
+    struct io_child_conf child = {
+        .file = sup_program(), .argv = argv, .fds = { -1, -1, -1, line[1], out[1] }, .n_fds = 5
+    };
     s->child = io_child_spawn(l, &child, on_child_exit, s, e);
     close(line[1]);
     close(out[1]);
@@ -487,6 +501,12 @@ void sup_stopper(struct sup *s, const str *argv, size_t n)
         return;
     for (size_t i = 0; i < n; i++)
         add_word(s, "arg", argv[i]);
+    if (s->out.full) {
+        log_warn("proc", "cmdStop is too long to be run");
+        strbuf_fini(&s->out);
+        say(s, "stopper"); /* without words: answered as failed */
+        return;
+    }
     say(s, "stopper");
 }
 

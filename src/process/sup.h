@@ -19,14 +19,14 @@
 struct sup;
 
 enum sup_kind {
-    SUP_STARTED, /* n = pid of the command */
-    SUP_FAILED,  /* n = errno */
-    SUP_EXITED,  /* n = status, signal; gone: nothing else was left, and no GONE follows */
-    SUP_GONE,    /* nothing is left (but the stopper) */
+    SUP_STARTED,        /* n = pid of the command */
+    SUP_FAILED,         /* n = errno */
+    SUP_EXITED,         /* n = status, signal; gone: nothing else was left, and no GONE follows */
+    SUP_GONE,           /* nothing is left (but the stopper) */
     SUP_STOPPER_FAILED, /* n = errno */
     SUP_STOPPER_EXITED, /* n = status, signal */
-    SUP_PONG,    /* n = number of the ping */
-    SUP_LOST,    /* the supervisor died; sup_kill() still works */
+    SUP_PONG,           /* n = number of the ping */
+    SUP_LOST,           /* the supervisor died; sup_kill() still works */
 };
 
 struct sup_event {
@@ -45,24 +45,24 @@ struct sup_conf {
     str label;       /* for ps */
     const str *argv; /* of the command */
     size_t n_argv;
-    const str *env;  /* additions, "NAME=value" */
+    const str *env; /* additions, "NAME=value" */
     size_t n_env;
 };
 
 /* NULL when the supervisor could not be started. */
-struct sup *sup_new(struct io_loop *l, const struct sup_conf *conf, const struct sup_cb *cb, void *ud,
-                    struct error *e);
+struct sup *sup_new(struct io_loop *l, const struct sup_conf *conf, const struct sup_cb *cb,
+                    void *ud, struct error *e);
 void sup_term(struct sup *s);
 void sup_kill(struct sup *s);
 void sup_stopper(struct sup *s, const str *argv, size_t n);
 void sup_kill_stopper(struct sup *s);
 void sup_ping(struct sup *s, int n);
-int sup_pid(const struct sup *s); /* of the command, 0 = none */
+int sup_pid(const struct sup *s);                     /* of the command, 0 = none */
 void sup_release(struct sup *s, struct list *parked); /* NULL is accepted */
 /* Forgets supervisors that do not end; only when the program does. */
 void sup_abandon(struct list *parked);
 
-/* The program that is started as supervisor: LUASWAP_SUPERVISOR, else this very binary. */
+/* The program that is started as supervisor: LUASWAP_SUPERVISOR, else this very binary. Static text. */
 const char *sup_program(void);
 
 #endif

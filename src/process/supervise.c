@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/strbuf.h"
 #include "process/cgroup.h"
+#include "process/exec.h"
 #include "process/tree.h"
 #include "process/wire.h"
 
@@ -21,8 +22,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
-
 /* Arguments and environment in all; execve itself allows about 2 MiB. */
 #define WORDS_MAX (4u << 20)
 #define REPLIES_MAX (256u * 1024)
@@ -33,12 +32,6 @@ extern char **environ;
 #define KILL_GAP_MAX_MS 200
 
 enum life { LIFE_IDLE, LIFE_RUNNING, LIFE_EXITED, LIFE_GONE };
-
-/* A list of NUL-ended texts, NULL at its end, as execve wants it. */
-struct words {
-    char **v;
-    size_t n, bytes;
-};
 
 /* Somebody who has been sent SIGTERM. */
 struct told {
@@ -66,135 +59,6 @@ struct sup {
     struct words args, env;
     char *path;
 };
-
-static void words_add(struct words *w, char *text)
-{
-    w->v = mem_resize(w->v, w->n + 2, sizeof *w->v);
-    w->bytes += strlen(text) + 1;
-    w->v[w->n++] = text;
-    w->v[w->n] = NULL;
-}
-
-static void words_clear(struct words *w)
-{
-    for (size_t i = 0; i < w->n; i++)
-        free(w->v[i]);
-    free(w->v);
-    *w = (struct words){ 0 };
-}
-
-static size_t name_len(const char *entry)
-{
-    return strcspn(entry, "=");
-}
-
-/* Ours, then the additions; of entries with one name the last stays. The texts are borrowed. */
-static char **merged_env(const struct sup *s)
-{
-    size_t ours = 0, n = 0;
-    while (environ[ours])
-        ours++;
-    char **all = mem_calloc(ours + s->env.n + 1, sizeof *all);
-    for (size_t i = 0; i < ours + s->env.n; i++) {
-        char *entry = i < ours ? environ[i] : s->env.v[i - ours];
-        size_t len = name_len(entry), k = 0;
-        while (k < n && (name_len(all[k]) != len || memcmp(all[k], entry, len) != 0))
-            k++;
-        all[k] = entry;
-        if (k == n)
-            n++;
-    }
-    return all;
-}
-
-/* ---- starting ---- */
-
-/* As the shell finds a program, but always by the PATH given, never by one in `env`. Returns on failure. */
-static int exec_by_path(const char *path, char **argv, char **env)
-{
-    const char *file = argv[0];
-    if (file[0] == '\0')
-        return ENOENT;
-    if (strchr(file, '/')) {
-        execve(file, argv, env);
-        return errno;
-    }
-    bool denied = false;
-    str rest = str_c(path), dir;
-    char buf[4096];
-    for (bool more = rest.len > 0; more;) {
-        more = str_cut(rest, ':', &dir, &rest);
-        if (dir.len == 0)
-            dir = S("."); /* POSIX: an empty entry is the working directory */
-        int n = snprintf(buf, sizeof buf, STR_FMT "/%s", STR_ARG(dir), file);
-        if (n < 0 || (size_t)n >= sizeof buf)
-            continue;
-        execve(buf, argv, env);
-        if (errno == EACCES)
-            denied = true;
-        else if (errno != ENOENT && errno != ENOTDIR)
-            return errno;
-    }
-    return denied ? EACCES : ENOENT;
-}
-
-/* In the new process. `output` < 0: dropped. */
-_Noreturn static void be_child(const struct sup *s, char **env, int output, int report, pid_t parent)
-{
-    setsid();
-    if (output >= 0)
-        cgroup_enter(&s->cgroup);
-    /* If the supervisor itself is killed, the command must not go on as if somebody watched it. */
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
-        _exit(127);
-    for (int sig = 1; sig < NSIG; sig++)
-        signal(sig, SIG_DFL);
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    int null = open("/dev/null", O_RDWR);
-    int fail = 0;
-    if (null < 0 || dup2(null, 0) < 0 || dup2(output < 0 ? null : output, 1) < 0 || dup2(1, 2) < 0)
-        fail = errno;
-    if (null > 2)
-        close(null);
-    if (!fail)
-        fail = exec_by_path(s->path ? s->path : "", s->args.v, env);
-    while (write(report, &fail, sizeof fail) < 0 && errno == EINTR)
-        ;
-    _exit(127);
-}
-
-/* Runs the words collected so far. Returns the pid, or -errno. */
-static pid_t run_words(struct sup *s, int output)
-{
-    int report[2];
-    if (s->args.n == 0)
-        return -EINVAL;
-    if (pipe2(report, O_CLOEXEC) < 0)
-        return -errno;
-    char **env = merged_env(s);
-    pid_t parent = getpid(), pid = fork();
-    if (pid == 0)
-        be_child(s, env, output, report[1], parent);
-    int fail = pid < 0 ? errno : 0;
-    close(report[1]);
-    free(env);
-    if (pid > 0) {
-        /* Ends without a byte when execve closed the other end. */
-        ssize_t n;
-        while ((n = read(report[0], &fail, sizeof fail)) < 0 && errno == EINTR)
-            ;
-        if (n == (ssize_t)sizeof fail)
-            waitpid(pid, NULL, 0);
-        else
-            fail = 0;
-    }
-    close(report[0]);
-    words_clear(&s->args);
-    return fail ? -fail : pid;
-}
 
 /* ---- the tree ---- */
 
@@ -427,7 +291,8 @@ static void do_start(struct sup *s)
         return;
     }
     cgroup_open(&s->cgroup);
-    pid_t pid = run_words(s, s->output);
+    pid_t pid = exec_words(&s->args, &s->env, s->path, s->output, &s->cgroup);
+    words_clear(&s->args);
     if (s->output >= 0)
         close(s->output);
     s->output = -1;
@@ -447,7 +312,8 @@ static void do_stopper(struct sup *s)
         reply(s, "error a stopper runs");
         return;
     }
-    pid_t pid = run_words(s, -1);
+    pid_t pid = exec_words(&s->args, &s->env, s->path, -1, NULL);
+    words_clear(&s->args);
     if (pid < 0)
         reply(s, "stopper failed %d", (int)-pid);
     else
@@ -562,8 +428,12 @@ static void flush(struct sup *s)
 
 static int setup(struct sup *s)
 {
-    *s = (struct sup){ .line = SUPERVISE_LINE_FD, .output = SUPERVISE_OUTPUT_FD,
-                       .cgroup = { -1, -1, "" }, .kill_at = MSEC_NEVER, .look_at = MSEC_NEVER, .grace = SUPERVISE_GRACE_MS };
+    *s = (struct sup){ .line = SUPERVISE_LINE_FD,
+                       .output = SUPERVISE_OUTPUT_FD,
+                       .cgroup = { -1, -1, "" },
+                       .grace = SUPERVISE_GRACE_MS,
+                       .kill_at = MSEC_NEVER,
+                       .look_at = MSEC_NEVER };
     strbuf_init(&s->in, WIRE_LINE_MAX + 16384);
     strbuf_init(&s->out, REPLIES_MAX);
     struct pollfd have = { .fd = s->line };
@@ -577,7 +447,9 @@ static int setup(struct sup *s)
     prctl(PR_SET_NAME, "luaswap-superv");
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     /* Crashes must stay visible, children must be noticed; nothing else may end us. */
-    static const int keep[] = { SIGCHLD, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS };
+    static const int keep[] = {
+        SIGCHLD, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS
+    };
     for (int sig = 1; sig < NSIG; sig++) {
         bool ignore = true;
         for (size_t i = 0; i < ARRAY_LEN(keep); i++)

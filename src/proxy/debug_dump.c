@@ -81,6 +81,8 @@ static void put_processes(struct json_out *o, struct server *srv, msec now)
         json_out_object(o);
         json_out_kstr(o, "model", m->name);
         json_out_kint(o, "slot", m->id);
+        if (m->next || m->retired || m->recycled_by)
+            json_out_kstr(o, "reload", m->retired ? S("removed") : S("to be restarted"));
         json_out_kstr(o, "state", str_c(proc_state_name(model_state(m))));
         json_out_kstr(o, "sched_state", str_c(model_state_name(sched_model_state(srv->dispatch.sched, m->id))));
         json_out_kint(o, "inflight", (int64_t)sched_inflight(srv->dispatch.sched, m->id));
@@ -118,6 +120,7 @@ void server_dump(struct server *srv, struct strbuf *out)
         json_out_kstr(&o, "listen", http_server_addr(srv->http, 0));
         json_out_kint(&o, "connections", (int64_t)http_server_conns(srv->http));
     }
+    json_out_kint(&o, "reloads", (int64_t)srv->reloads);
     json_out_kint(&o, "requests_seen", (int64_t)srv->next_request);
     json_out_kint(&o, "buffered_bytes", (int64_t)srv->buffered);
     json_out_kint(&o, "checks_failed", check_soft_count());

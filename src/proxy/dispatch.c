@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "proxy/model.h"
+#include "proxy/reload.h"
 #include "proxy/server.h"
 
 /* Classes of events, in the order in which one turn handles them. */
@@ -12,6 +13,7 @@ static size_t class_of(enum sched_ev_kind kind)
     case SCHED_CANCEL:
         return 1;
     case SCHED_UNLOAD:
+    case SCHED_RECYCLE:
     case SCHED_DRAIN:
         return 2;
     case SCHED_ARRIVE:
@@ -99,7 +101,9 @@ static void start_model(struct dispatch *d, const struct sched_action *a)
 {
     struct model *m = server_model(d->srv, a->model);
     ASSERT(m);
-    if (!CHECK(proc_state(m->proc) == PROC_STOPPED)) {
+    if (model_state(m) == PROC_STOPPED || model_state(m) == PROC_SHUTDOWN)
+        model_renew(m);
+    if (!CHECK(model_state(m) == PROC_STOPPED)) {
         struct sched_event ev = { .kind = SCHED_MODEL_FAILED, .model = a->model, .swap = a->swap,
                                   .text = S("internal error: the process is not stopped") };
         dispatch_post(d, &ev);
@@ -237,6 +241,8 @@ static void on_turn(void *ud)
     }
     relieve(d);
     d->running = false;
+    if (d->srv->n_retired > 0)
+        reload_sweep(d->srv);
 }
 
 static void on_wake(void *ud)
@@ -276,6 +282,30 @@ void dispatch_unload(struct dispatch *d, struct unload_op *op, const model_id *m
     list_push_back(&d->unloads, &op->node);
     struct sched_event ev = { .kind = SCHED_UNLOAD, .op = op->op, .models = models, .n_models = n };
     dispatch_post(d, &ev);
+}
+
+void dispatch_soon(struct dispatch *d)
+{
+    io_call_post(d->srv->loop, &d->turn);
+}
+
+void dispatch_reconf(struct dispatch *d, const struct sched_conf *conf)
+{
+    ASSERT(!d->running);
+    sched_reconfigure(d->sched, conf);
+    struct sched_event ev = { .kind = SCHED_TICK }; /* looks at the line with the new rules */
+    dispatch_post(d, &ev);
+}
+
+void dispatch_recycle(struct dispatch *d, struct unload_op *op, const model_id *models, size_t n, msec drain_ms)
+{
+    ASSERT(!d->running && n > 0);
+    op->op = d->next_op++;
+    list_push_back(&d->unloads, &op->node);
+    struct sched_event ev = { .kind = SCHED_RECYCLE, .op = op->op, .models = models, .n_models = n, .grace_ms = drain_ms };
+    d->running = true;
+    handle(d, &ev);
+    d->running = false;
 }
 
 void dispatch_unload_forget(struct unload_op *op)

@@ -58,6 +58,13 @@ void dispatch_post(struct dispatch *d, const struct sched_event *ev);
 ticket_id dispatch_ticket(struct dispatch *d, struct request *req);
 void dispatch_ticket_end(struct dispatch *d, ticket_id t);
 
+/* Runs the end of a turn soon, even without an event. */
+void dispatch_soon(struct dispatch *d);
+/* For a reload, not from inside of dispatch: takes the new configuration, then replaces processes (SCHED_RECYCLE)
+ * before any other event is looked at. */
+void dispatch_reconf(struct dispatch *d, const struct sched_conf *conf);
+void dispatch_recycle(struct dispatch *d, struct unload_op *op, const model_id *models, size_t n, msec drain_ms);
+
 /* Unloads the models (n = 0: all); op->done(ud) once they are stopped. */
 void dispatch_unload(struct dispatch *d, struct unload_op *op, const model_id *models, size_t n);
 void dispatch_unload_forget(struct unload_op *op); /* the waiter is gone; harmless when not waiting */

@@ -110,9 +110,10 @@ static void on_x_head(void *ud, struct http_x *x, const struct http_head *h)
     if (http_forward_response(out, h, NULL, &e) < 0)
         log_warn("http", "request %llu: a header of " STR_FMT " was left out: %s", (unsigned long long)req->id,
                  STR_ARG(upstream_name(req)), e.msg);
-    bool none = h->body == HTTP_BODY_NONE;
-    http_req_head_end(req->http, none ? HTTP_BODY_NONE : h->body == HTTP_BODY_LENGTH ? HTTP_BODY_LENGTH : HTTP_BODY_CHUNKED,
-                      h->length);
+    /* Answers to HEAD (and 304) have no body, but their Content-Length says something. */
+    bool none = h->body == HTTP_BODY_NONE && !h->has_length;
+    bool length = h->body == HTTP_BODY_LENGTH || h->body == HTTP_BODY_NONE;
+    http_req_head_end(req->http, none ? HTTP_BODY_NONE : length ? HTTP_BODY_LENGTH : HTTP_BODY_CHUNKED, h->length);
 }
 
 static void on_x_interim(void *ud, struct http_x *x, const struct http_head *h)

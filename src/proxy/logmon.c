@@ -16,8 +16,12 @@ void log_monitor_init(struct log_monitor *m, struct log_monitor *up)
 
 void log_monitor_fini(struct log_monitor *m)
 {
-    LIST_FOREACH(it, &m->subs)
+    LIST_FOREACH(it, &m->subs) {
+        struct log_sub *sub = LIST_ENTRY(it, struct log_sub, node);
         list_remove(it);
+        if (sub->over)
+            sub->over(sub->ud);
+    }
     ring_fini(&m->ring);
 }
 

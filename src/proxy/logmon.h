@@ -25,6 +25,7 @@ struct log_monitor {
 struct log_sub {
     struct list node;
     void (*fn)(void *ud, str bytes);
+    void (*over)(void *ud); /* the monitor ends (its model was removed); may be NULL */
     void *ud;
 };
 

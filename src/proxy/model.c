@@ -25,7 +25,8 @@ static void on_state(void *ud, struct proc *p, const struct proc_event *ev)
     struct model *m = ud;
     struct dispatch *d = &m->srv->dispatch;
     struct sched_event out = { .model = m->id, .swap = ev->tag };
-    (void)p;
+    if (p != m->proc)
+        return; /* the last words of one that was replaced */
     if (ev->code == ERR_STUCK) { /* SIGKILL did not help */
         out.kind = SCHED_MODEL_STUCK;
         dispatch_post(d, &out);
@@ -68,16 +69,18 @@ static void on_output(void *ud, struct proc *p, str bytes)
 static void on_closed(void *ud, struct proc *p)
 {
     struct model *m = ud;
-    (void)p;
-    m->proc = NULL;
-    m->closed = true;
-    ASSERT(m->srv->procs_open > 0);
+    if (p == m->proc)
+        m->proc = NULL;
+    ASSERT(m->procs > 0 && m->srv->procs_open > 0);
+    m->procs--;
     m->srv->procs_open--;
+    if (m->retired)
+        dispatch_soon(&m->srv->dispatch); /* looks whether it may go */
 }
 
-static struct http_pool *pool_of(struct server *srv, const struct config_model *c)
+static struct http_pool_conf pool_conf(const struct config_model *c)
 {
-    struct http_pool_conf conf = {
+    return (struct http_pool_conf){
         .host = c->proxy_url.host.len ? c->proxy_url.host : S("localhost"),
         .port = (int)c->proxy_url.port_num,
         .connect_ms = c->timeouts.connect_ms,
@@ -86,22 +89,12 @@ static struct http_pool *pool_of(struct server *srv, const struct config_model *
         .idle_ms = c->timeouts.idle_conn_ms,
         .idle_max = 100,
     };
-    return http_pool_new(srv->loop, &conf);
 }
 
-struct model *model_new(struct server *srv, model_id id, struct config *cfg, size_t cfg_index)
+static void new_proc(struct model *m)
 {
     static const struct proc_cb cb = { on_state, on_output, on_closed };
-    struct model *m = mem_zalloc(sizeof *m);
-    const struct config_model *c = &cfg->models[cfg_index];
-    m->srv = srv;
-    m->id = id;
-    m->cfg = config_ref(cfg);
-    m->conf = c;
-    m->name = c->id;
-    snprintf(m->log_scope, sizeof m->log_scope, "proc " STR_FMT, STR_ARG(c->id));
-    log_monitor_init(&m->log, &srv->log.upstream);
-    m->pool = pool_of(srv, c);
+    const struct config_model *c = m->conf;
     struct proc_conf pc = {
         .id = c->id,
         .cmd = c->cmd,
@@ -113,9 +106,93 @@ struct model *model_new(struct server *srv, model_id id, struct config *cfg, siz
         .health_timeout_ms = c->health_timeout_ms,
         .connect_timeout_ms = c->timeouts.connect_ms,
     };
-    m->proc = proc_new(srv->loop, &pc, &cb, m);
-    srv->procs_open++;
+    m->proc = proc_new(m->srv->loop, &pc, &cb, m);
+    m->procs++;
+    m->srv->procs_open++;
+    m->stale = false;
+}
+
+struct model *model_new(struct server *srv, model_id id, struct config *cfg, size_t cfg_index)
+{
+    struct model *m = mem_zalloc(sizeof *m);
+    const struct config_model *c = &cfg->models[cfg_index];
+    struct http_pool_conf pool = pool_conf(c);
+    m->srv = srv;
+    m->id = id;
+    m->cfg = config_ref(cfg);
+    m->conf = c;
+    m->name = c->id;
+    snprintf(m->log_scope, sizeof m->log_scope, "proc " STR_FMT, STR_ARG(c->id));
+    log_monitor_init(&m->log, &srv->log.upstream);
+    m->pool = http_pool_new(srv->loop, &pool);
+    new_proc(m);
     return m;
+}
+
+struct model *model_ref(struct model *m)
+{
+    m->refs++;
+    return m;
+}
+
+void model_unref(struct model *m)
+{
+    if (!m)
+        return;
+    ASSERT(m->refs > 0);
+    if (--m->refs == 0 && m->retired)
+        dispatch_soon(&m->srv->dispatch);
+}
+
+/* --- a newer configuration --- */
+
+static void take_entry(struct model *m, struct config *cfg, const struct config_model *c)
+{
+    struct config *old = m->cfg;
+    m->cfg = config_ref(cfg);
+    m->conf = c;
+    m->name = c->id;
+    config_unref(old);
+    struct http_pool_conf pool = pool_conf(c);
+    http_pool_reconf(m->pool, &pool);
+}
+
+static void drop_next(struct model *m)
+{
+    config_unref(m->next_cfg);
+    m->next_cfg = NULL;
+    m->next = NULL;
+}
+
+void model_reconf(struct model *m, struct config *cfg, size_t cfg_index)
+{
+    const struct config_model *c = &cfg->models[cfg_index];
+    ASSERT(!m->next);
+    m->stale = m->stale || c->timeouts.connect_ms != m->conf->timeouts.connect_ms; /* health probes dial with it */
+    take_entry(m, cfg, c);
+}
+
+void model_reconf_later(struct model *m, struct config *cfg, size_t cfg_index)
+{
+    config_ref(cfg);
+    drop_next(m);
+    m->next_cfg = cfg;
+    m->next = &cfg->models[cfg_index];
+}
+
+void model_renew(struct model *m)
+{
+    if (!m->next && !m->stale && m->proc)
+        return;
+    ASSERT(!m->proc || proc_state(m->proc) == PROC_STOPPED || proc_state(m->proc) == PROC_SHUTDOWN);
+    if (m->next) {
+        take_entry(m, m->next_cfg, m->next);
+        drop_next(m);
+        http_pool_flush(m->pool); /* of the address before */
+    }
+    struct proc *old = m->proc;
+    new_proc(m);
+    proc_close(old);
 }
 
 void model_close(struct model *m)
@@ -128,14 +205,15 @@ void model_free(struct model *m)
 {
     if (!m)
         return;
-    ASSERT(!m->proc);
+    ASSERT(m->procs == 0 && m->refs == 0);
     http_pool_free(m->pool);
     log_monitor_fini(&m->log);
+    drop_next(m);
     config_unref(m->cfg);
     free(m);
 }
 
 enum proc_state model_state(const struct model *m)
 {
-    return m->proc ? proc_state(m->proc) : PROC_STOPPED;
+    return m && m->proc ? proc_state(m->proc) : PROC_STOPPED;
 }

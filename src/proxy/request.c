@@ -40,6 +40,8 @@ static void on_begin(void *ud, struct http_req *http)
     req->srv = srv;
     req->http = http;
     req->cfg = config_ref(srv->cfg);
+    req->profile = srv->profile;
+    req->peers = srv->peers ? peers_ref(srv->peers) : NULL;
     req->id = ++srv->next_request;
     req->begin_ns = clock_nsec();
     req->state_since = io_loop_now(srv->loop);
@@ -74,7 +76,8 @@ static void on_body(struct http_req *http, str bytes)
     struct server *srv = req->srv;
     if (req->state != REQ_BODY)
         return; /* answered already; the rest of the body is of no use */
-    if (srv->buffered + bytes.len > (uint64_t)req->cfg->limits.buffered_bodies) {
+    size_t held = req->body.mem.len;
+    if (srv->buffered + bytes.len > (uint64_t)req->cfg->limits.buffered_bodies && req->body.fd < 0) {
         req_fail(req, 503, NULL, S("too many request bodies are waiting (limits.bufferedBodies)"));
         return;
     }
@@ -89,7 +92,8 @@ static void on_body(struct http_req *http, str bytes)
         req_fail(req, 503, NULL, S("no room to hold the request body"));
         return;
     }
-    srv->buffered += bytes.len;
+    srv->buffered += req->body.mem.len; /* what lies in a file is not memory */
+    srv->buffered -= held;
 }
 
 static void on_body_end(struct http_req *http)
@@ -174,7 +178,7 @@ void req_schedule(struct request *req)
     req->ticket = dispatch_ticket(d, req);
     req_to(req, REQ_QUEUED);
     struct sched_event ev = { .kind = SCHED_ARRIVE, .ticket = req->ticket, .model = req->model->id,
-                              .priority = (int)req->model->conf->priority, .want_positions = req->may_show_loading };
+                              .want_positions = req->may_show_loading };
     dispatch_post(d, &ev);
 }
 
@@ -330,7 +334,7 @@ static void on_end(struct http_req *http, enum http_end why)
     io_timer_free(req->stall);
     io_timer_free(req->more);
     list_remove(&req->throttled);
-    srv->buffered -= req->body.len;
+    srv->buffered -= req->body.mem.len;
     spool_fini(&req->body);
     spool_fini(&req->out);
     spool_fini(&req->refusal);
@@ -339,10 +343,9 @@ static void on_end(struct http_req *http, enum http_end why)
     srv->n_in_state[req->state]--;
     req->state = REQ_END;
     req->magic = 0;
-    if (req->peers) {
-        resolve_release(&req->target);
-        peers_unref(req->peers);
-    }
+    resolve_release(&req->target);
+    peers_unref(req->peers);
+    model_unref(req->model);
     config_unref(req->cfg);
     server_request_ended(srv);
 }

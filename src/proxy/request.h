@@ -32,6 +32,7 @@ struct request {
     struct server *srv;
     struct http_req *http;
     struct config *cfg; /* the snapshot it began with */
+    size_t profile;     /* the one that was active then; counts when a reload came in between */
     uint64_t id;
     uint64_t begin_ns;
     msec state_since;
@@ -44,7 +45,7 @@ struct request {
     /* routing, filled by the API layer before req_schedule */
     struct model *model;     /* local target, else NULL */
     const struct peer *peer; /* peer target, else NULL */
-    struct peers *peers;     /* keeps it, and the selector's reservation, alive */
+    struct peers *peers;     /* of cfg; keeps the peer, and a selector's reservation, alive */
     struct resolve_target target;
     str asked;         /* name the client sent */
     str upstream_path; /* escaped path sent on; empty: the client's. */

@@ -5,6 +5,7 @@
 #include "http/tunnel.h"
 #include "io/sink.h"
 #include "proxy/model.h"
+#include "proxy/reload.h"
 #include "proxy/sched_conf.h"
 #include "route/error_body.h"
 #include "route/match.h"
@@ -23,20 +24,26 @@ static void own_error_body(void *ud, struct strbuf *out, int status, str message
     error_body(out, STR_NONE, status, message, NULL, ret_type);
 }
 
-static struct http_server *new_http(struct server *srv)
+static struct http_server_conf http_conf(const struct server *srv)
 {
-    struct http_server_conf conf = {
+    return (struct http_server_conf){
         .head_max = (size_t)srv->cfg->limits.header_block,
         .head_timeout_ms = srv->cfg->limits.header_read_ms,
         .idle_timeout_ms = srv->cfg->limits.idle_keep_alive_ms,
         .conns_max = (size_t)srv->cfg->limits.connections,
         .arena_max = REQUEST_ARENA_MAX,
         .error_body = own_error_body,
+        .tls = srv->tls,
     };
-    return http_server_new(srv->loop, &conf, &request_handler, srv);
 }
 
-static void say_scheduler(struct server *srv)
+void server_reconf_http(struct server *srv)
+{
+    struct http_server_conf conf = http_conf(srv);
+    http_server_reconf(srv->http, &conf);
+}
+
+void server_say_scheduler(const struct server *srv)
 {
     if (srv->cfg->scheduler == CONFIG_SCHED_SERIAL)
         log_info("", "scheduler serial%s: one request at a time in order of arrival, one model in memory; groups, "
@@ -47,6 +54,20 @@ static void say_scheduler(struct server *srv)
                      "must evict is idle");
 }
 
+static int start_listening(struct server *srv, const struct server_conf *conf, struct error *e)
+{
+    if (conf->inherited == 0)
+        return http_server_listen(srv->http, str_c(conf->listen), e);
+    for (unsigned i = 0; i < conf->inherited; i++) {
+        char addr[16];
+        snprintf(addr, sizeof addr, "fd:%u", 3 + i);
+        int rc = http_server_listen(srv->http, str_c(addr), e);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
 struct server *server_new(struct io_loop *loop, const struct server_conf *conf, struct error *e)
 {
     struct server *srv = mem_zalloc(sizeof *srv);
@@ -55,17 +76,19 @@ struct server *server_new(struct io_loop *loop, const struct server_conf *conf, 
     srv->cfg = config_ref(cfg);
     srv->route = conf->route;
     srv->api = conf->api;
+    srv->tls = conf->tls;
     srv->build = conf->build;
     srv->started = io_loop_now(loop);
     for (size_t i = 0; i < REQ_STATE_COUNT; i++)
         list_init(&srv->by_state[i]);
     list_init(&srv->throttled);
+    list_init(&srv->renewals);
     logmon_init(&srv->log, (enum log_stdout)cfg->log_to_stdout, conf->sink);
     logmon_set_time_format(&srv->log, cfg->log_time_format);
     log_set_level((enum log_level)cfg->log_level);
 
     struct sched_setup setup;
-    sched_setup_init(&setup, cfg);
+    sched_setup_init(&setup, cfg, NULL, cfg->n_models);
     int rc = sched_setup_fill(&setup, cfg, e);
     if (rc == 0) {
         dispatch_init(&srv->dispatch, srv, &setup.conf);
@@ -84,12 +107,15 @@ struct server *server_new(struct io_loop *loop, const struct server_conf *conf, 
     }
     srv->peers = peers_new(loop, cfg);
     srv->profile = CONFIG_NONE;
-    srv->http = new_http(srv);
-    rc = http_server_listen(srv->http, str_c(conf->listen), e);
+    struct http_server_conf http = http_conf(srv);
+    srv->http = http_server_new(loop, &http, &request_handler, srv);
+    rc = start_listening(srv, conf, e);
     if (rc < 0)
         goto fail;
-    say_scheduler(srv);
-    log_info("", "listening on http://" STR_FMT, STR_ARG(http_server_addr(srv->http, 0)));
+    server_say_scheduler(srv);
+    reload_preload(srv);
+    for (size_t i = 0; http_server_addr(srv->http, i).len; i++)
+        log_info("", "listening on http%s://" STR_FMT, srv->tls ? "s" : "", STR_ARG(http_server_addr(srv->http, i)));
     return srv;
 
 fail:
@@ -105,10 +131,12 @@ struct model *server_model(struct server *srv, model_id id)
     return id < srv->n_models ? srv->models[id] : NULL;
 }
 
-struct model *server_model_at(struct server *srv, size_t cfg_index)
+struct model *server_model_at(struct server *srv, const struct config *cfg, size_t index)
 {
-    ASSERT(cfg_index < srv->cfg->n_models);
-    return srv->models[srv->slot_of[cfg_index]];
+    ASSERT(index < cfg->n_models);
+    if (cfg != srv->cfg)
+        index = config_find_model_id(srv->cfg, cfg->models[index].id);
+    return index == CONFIG_NONE ? NULL : srv->models[srv->slot_of[index]];
 }
 
 /* --- the end --- */
@@ -133,7 +161,7 @@ static void stop_models(struct server *srv)
     srv->phase = SERVER_STOPPING;
     msec longest = STOP_MIN_MS;
     for (size_t i = 0; i < srv->n_models; i++)
-        if (srv->models[i]->conf->unload_timeout_ms > longest)
+        if (srv->models[i] && srv->models[i]->conf->unload_timeout_ms > longest)
             longest = srv->models[i]->conf->unload_timeout_ms;
     io_timer_set(srv->phase_timer, longest + STOP_MIN_MS); /* SIGKILL follows the grace; this is for what is stuck */
     srv->stop_all.done = on_all_stopped;
@@ -207,7 +235,7 @@ void server_stop(struct server *srv, bool now)
 {
     if (now) {
         for (size_t i = 0; i < srv->n_models; i++)
-            if (srv->models[i]->proc)
+            if (srv->models[i] && srv->models[i]->proc)
                 proc_kill(srv->models[i]->proc);
         ended(srv);
         return;
@@ -250,6 +278,7 @@ void server_free(struct server *srv)
         model_free(srv->models[i]);
     free(srv->models);
     free(srv->slot_of);
+    reload_forget(srv);
     if (srv->dispatch.srv)
         dispatch_fini(&srv->dispatch);
     matrix_free(srv->matrix);

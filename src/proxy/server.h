@@ -27,12 +27,16 @@ struct server_build {
 struct server_conf {
     struct config *cfg; /* borrowed; referenced */
     const char *listen; /* address, see io/listen.h */
+    unsigned inherited; /* > 0: so many sockets that were handed over, from descriptor 3 on, are used instead */
+    struct io_tls_server *tls; /* borrowed; NULL = none */
     struct io_sink *sink;
     /* What to do with a request whose head is complete (api/router.c). */
     void (*route)(struct request *req);
     struct api *api;
     struct server_build build;
 };
+
+#define SERVER_INHERITED_MAX 8u
 
 enum server_phase { SERVER_RUNNING, SERVER_DRAINING, SERVER_STOPPING, SERVER_ENDED };
 
@@ -41,9 +45,13 @@ struct server {
     struct config *cfg;
     struct logmon log;
     struct http_server *http;
+    struct io_tls_server *tls;
     struct dispatch dispatch;
-    struct model **models; /* index = model_id */
-    size_t n_models;
+    struct model **models; /* index = model_id; NULL: a slot to be used again */
+    size_t n_models;       /* slots */
+    size_t n_retired;      /* slots of removed models that are not free yet */
+    struct list renewals;  /* processes that are being replaced; proxy/reload.c */
+    uint64_t reloads;
     model_id *slot_of; /* config index -> model_id */
     struct peers *peers;
     size_t profile; /* active one (index in cfg), or CONFIG_NONE */
@@ -51,7 +59,7 @@ struct server {
     size_t n_in_state[REQ_STATE_COUNT];
     struct list throttled; /* requests whose client reads too slowly while the upstream waits */
     uint64_t next_request;
-    uint64_t buffered; /* bytes in all body spools, against limits.buffered_bodies */
+    uint64_t buffered; /* bytes of request bodies in memory, against limits.bufferedBodies */
     void (*route)(struct request *req);
     struct api *api; /* the API layer's own; borrowed */
     struct unload_op stop_all;
@@ -77,8 +85,11 @@ void server_stop(struct server *srv, bool now);
 void server_free(struct server *srv);
 
 struct model *server_model(struct server *srv, model_id id); /* NULL when out of range */
-/* By config index of the current snapshot. */
-struct model *server_model_at(struct server *srv, size_t cfg_index);
+/* By index in cfg, which may be an older snapshot than the one in force: NULL when a reload has removed it. */
+struct model *server_model_at(struct server *srv, const struct config *cfg, size_t index);
+/* The parts of a new snapshot that concern clients' connections; what people should know of its scheduler. */
+void server_reconf_http(struct server *srv);
+void server_say_scheduler(const struct server *srv);
 /* A request has ended: a drain may be over. */
 void server_request_ended(struct server *srv);
 /* State of everything as JSON, for SIGUSR1 and /debug/state. */

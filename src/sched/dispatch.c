@@ -51,15 +51,16 @@ static bool full(const struct sched *s, const struct smodel *m)
 
 static bool candidate(const struct sched *s, const struct smodel *m, enum cand_filter f)
 {
-    if (m->blocked == s->round || !m->queue.root || m->swap || m->victim_of > 0 || held(s, m))
+    if (m->blocked == s->round || !m->queue.root || m->swap || m->victim_of > 0 || m->frozen > 0 ||
+        held(s, m))
         return false;
     if (m->state == MODEL_READY)
         return f != CAND_COLD && model_ready(s, m) && !full(s, m);
     return f != CAND_READY && m->state != MODEL_SHUTDOWN;
 }
 
-static const struct ticket *first_after(const struct sched *s, const struct qkey *after, enum cand_filter f,
-                                        model_id only)
+static const struct ticket *first_after(const struct sched *s, const struct qkey *after,
+                                        enum cand_filter f, model_id only)
 {
     const struct ticket *best = NULL;
     for (struct list *it = s->waiting.next; it != &s->waiting; it = it->next) {
@@ -79,8 +80,8 @@ const struct ticket *sched_cand_first(const struct sched *s, enum cand_filter f,
     return first_after(s, NULL, f, only);
 }
 
-const struct ticket *sched_cand_next(const struct sched *s, const struct ticket *t, enum cand_filter f,
-                                     model_id only)
+const struct ticket *sched_cand_next(const struct sched *s, const struct ticket *t,
+                                     enum cand_filter f, model_id only)
 {
     return first_after(s, &t->in_model.key, f, only);
 }
@@ -114,8 +115,8 @@ static const char *plan_fault(struct sched *s, const struct smodel *m, const str
             return "plan_swap: a victim does not run";
         if (v->conf.pinned)
             return "plan_swap: a victim is pinned";
-        if (v->conf.group_persistent && v->conf.group != m->conf.group && s->evict == &evict_group &&
-            s->kind != SCHED_KIND_SERIAL)
+        if (v->conf.group_persistent && v->conf.group != m->conf.group &&
+            s->evict == &evict_group && s->kind != SCHED_KIND_SERIAL)
             return "plan_swap: a victim is in a persistent group";
         for (size_t j = 0; j < i; j++)
             if (plan->evict[j] == v->self)
@@ -131,18 +132,21 @@ static const char *plan_fault(struct sched *s, const struct smodel *m, const str
     }
     if (s->kind == SCHED_KIND_SERIAL)
         return left > 0 ? "plan_swap: under serial all others must go" : NULL;
-    return s->evict->legal(s->evict_ctx, s, m->self, s->scratch_check, left) ? NULL
-                                                                              : "plan_swap: the models that stay may not run together";
+    return s->evict->legal(s->evict_ctx, s, m->self, s->scratch_check, left)
+               ? NULL
+               : "plan_swap: the models that stay may not run together";
 }
 
 /* evict_cost infinite: not now. */
-static bool too_dear(struct sched *s, const struct policy_ops *row, const struct ops_plan *plan, model_id target)
+static bool too_dear(struct sched *s, const struct policy_ops *row, const struct ops_plan *plan,
+                     model_id target)
 {
     if (!row->evict_cost)
         return false;
     for (size_t i = 0; i < plan->n_evict; i++) {
         double cost;
-        if (row->evict_cost(ctx_of(s, row), s, plan->evict[i], target, &cost) == OPS_VALUE && isinf(cost) && cost > 0)
+        if (row->evict_cost(ctx_of(s, row), s, plan->evict[i], target, &cost) == OPS_VALUE &&
+            isinf(cost) && cost > 0)
             return true;
     }
     return false;
@@ -188,7 +192,8 @@ static enum ops_answer ask_plan(struct sched *s, struct smodel *m, struct ops_pl
     return OPS_VALUE;
 }
 
-static bool clashes(const struct sched *s, const struct smodel *m, const struct ops_plan *plan, ticket_id who)
+static bool clashes(const struct sched *s, const struct smodel *m, const struct ops_plan *plan,
+                    ticket_id who)
 {
     bool reserved = s->reserved_for != 0 && s->reserved_for != who;
     if (m->victim_of > 0 || (reserved && held(s, m)))
@@ -209,6 +214,21 @@ static bool victims_busy(const struct sched *s, const struct ops_plan *plan)
         if (s->models[plan->evict[i]]->inflight > 0)
             return true;
     return false;
+}
+
+static void cut_side_lane(struct sched *s, const struct ops_plan *plan)
+{
+    for (size_t i = 0; i < plan->n_evict; i++) {
+        const struct smodel *v = s->models[plan->evict[i]];
+        for (struct list *it = v->active.next; it != &v->active; it = it->next)
+            view_guard(s, LIST_ENTRY(it, struct ticket, link), s->now + v->conf.unload_grace_ms,
+                       "another model is wanted");
+    }
+}
+
+bool dispatch_side_open(const struct sched *s, const struct smodel *m)
+{
+    return s->kind == SCHED_KIND_SERIAL && model_ready(s, m) && !m->swap && m->victim_of == 0;
 }
 
 /* The one that waited too long cannot go yet: its victims get no new work, its way is kept free. */
@@ -250,6 +270,8 @@ static enum step step(struct sched *s, struct ticket *t, bool forced)
         view_wait(s, t, m->swap);
         return STEP_JOINED;
     }
+    if (m->frozen > 0)
+        return STEP_BLOCKED; /* nobody is stopped for one that may not start yet */
     bool ready = model_ready(s, m);
     struct ops_plan plan = { .evict = s->scratch_plan };
     if (!ready || (dispatch_row(s)->flags & OPS_PLAN_READY)) {
@@ -271,6 +293,10 @@ static enum step step(struct sched *s, struct ticket *t, bool forced)
         loop_detach(s, t);
         loop_grant(s, t);
         return STEP_GRANTED;
+    }
+    if (way_free && s->kind == SCHED_KIND_SERIAL && victims_busy(s, &plan)) {
+        plan.when = PLAN_DRAIN; /* busy with the side lane only: it has to make way */
+        cut_side_lane(s, &plan);
     }
     if (way_free && plan.when == PLAN_IDLE && victims_busy(s, &plan)) {
         way_free = forced;
@@ -336,11 +362,16 @@ static void walk(struct sched *s)
         struct smodel *m = s->models[t->model];
         at = t->in_model.key;
         switch (step(s, t, false)) {
-        case STEP_BLOCKED: m->blocked = s->round; break;
-        case STEP_STARTED: s->round++; break; /* the rest of the line sees another world */
+        case STEP_BLOCKED:
+            m->blocked = s->round;
+            break;
+        case STEP_STARTED:
+            s->round++;
+            break; /* the rest of the line sees another world */
         case STEP_JOINED:
         case STEP_GRANTED:
-        case STEP_REJECTED: break;
+        case STEP_REJECTED:
+            break;
         }
     }
 }
@@ -350,7 +381,7 @@ static void walk(struct sched *s)
 /* Serial: may a new decision be made? A load whose owner left is adopted or aborted here. */
 static bool serial_free(struct sched *s)
 {
-    if (s->inflight > 0)
+    if (s->inflight > s->n_side)
         return false;
     if (s->n_swaps > 0) {
         struct swap *sw = LIST_ENTRY(s->swaps.next, struct swap, link);
@@ -404,9 +435,14 @@ static struct ticket *choose(struct sched *s, bool *ret_forced)
     *ret_forced = t && candidate(s, s->models[t->model], CAND_ANY);
     if (*ret_forced)
         return t;
+    const struct policy_ops *row = dispatch_row(s);
+    if (s->kind == SCHED_KIND_SERIAL && row == s->builtin) {
+        t = line_ticket(queue_first(&s->line));
+        return candidate(s, s->models[t->model], CAND_ANY) ? t
+                                                           : NULL; /* nobody overtakes the first */
+    }
     if (!sched_cand_first(s, CAND_ANY, MODEL_NONE))
         return NULL;
-    const struct policy_ops *row = dispatch_row(s);
     if (row->flags & OPS_FAST_READY) {
         const struct ticket *r = sched_cand_first(s, CAND_READY, MODEL_NONE);
         if (r)
@@ -476,7 +512,9 @@ void dispatch(struct sched *s)
     if (!stalls(s))
         return;
     s->stalled = true;
-    loop_note(s, &(struct sched_note){ .kind = NOTE_STALL, .model = MODEL_NONE, .text = "held an idle machine for too long" });
+    loop_note(s, &(struct sched_note){ .kind = NOTE_STALL,
+                                       .model = MODEL_NONE,
+                                       .text = "held an idle machine for too long" });
     s->walk_due = true;
     decide(s);
 }
@@ -504,13 +542,24 @@ static bool preload_waits(struct sched *s, struct smodel *m)
     return false;
 }
 
+static struct smodel *next_preload(const struct sched *s, uint64_t after)
+{
+    struct smodel *next = NULL;
+    for (size_t i = 0; i < s->n_models; i++) {
+        struct smodel *m = s->models[i];
+        if (m->preload && m->preload_seq > after && (!next || m->preload_seq < next->preload_seq))
+            next = m;
+    }
+    return next;
+}
+
 void dispatch_preloads(struct sched *s)
 {
     s->preloads = false;
-    for (size_t i = 0; i < s->n_models; i++) {
-        struct smodel *m = s->models[i];
-        if (!m->preload)
-            continue;
+    uint64_t at = 0;
+    struct smodel *m;
+    while ((m = next_preload(s, at))) {
+        at = m->preload_seq;
         m->preload = preload_waits(s, m);
         s->preloads = s->preloads || m->preload;
     }
@@ -522,8 +571,8 @@ bool dispatch_would_wait(const struct sched *s, model_id id)
     if (!m || m->swap || !model_ready(s, m) || m->victim_of > 0 || held(s, m) || full(s, m))
         return true;
     if (s->kind == SCHED_KIND_SERIAL)
-        return s->inflight > 0 || s->n_swaps > 0 || s->line.root || s->now < s->backoff_until ||
-               view_running(s, id, true, s->scratch_check) > 0;
+        return s->inflight > s->n_side || s->n_swaps > 0 || s->line.root ||
+               s->now < s->backoff_until || view_running(s, id, true, s->scratch_check) > 0;
     struct ops_plan plan = { .evict = s->scratch_plan };
     sched_builtin_plan(s, id, &plan);
     return plan.n_evict > 0;

@@ -7,7 +7,9 @@ static void *init(const struct sched_conf *conf)
     return NULL;
 }
 
-static void fini(void *ctx) {}
+static void fini(void *ctx)
+{
+}
 
 static bool must_go(const struct sched_model *target, const struct sched_model *other)
 {
@@ -18,8 +20,8 @@ static bool must_go(const struct sched_model *target, const struct sched_model *
     return target->group_exclusive && !other->group_persistent;
 }
 
-static size_t plan(void *ctx, const struct sched *s, model_id target, const model_id *running, size_t n,
-                   model_id *evict)
+static size_t plan(void *ctx, const struct sched *s, model_id target, const model_id *running,
+                   size_t n, model_id *evict)
 {
     size_t out = 0;
     for (size_t i = 0; i < n; i++)
@@ -28,7 +30,8 @@ static size_t plan(void *ctx, const struct sched *s, model_id target, const mode
     return out;
 }
 
-static bool legal(void *ctx, const struct sched *s, model_id target, const model_id *alive, size_t n)
+static bool legal(void *ctx, const struct sched *s, model_id target, const model_id *alive,
+                  size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (alive[i] != target && must_go(&s->models[target]->conf, &s->models[alive[i]]->conf))

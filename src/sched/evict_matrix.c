@@ -5,8 +5,8 @@
 struct bridge {
     const struct matrix *mx;
     struct matrix_solver *solver;
-    uint32_t *number;   /* slot -> number in the matrix, MATRIX_NONE when the sets do not know it */
-    model_id *slot;     /* number -> slot */
+    uint32_t *number; /* slot -> number in the matrix, MATRIX_NONE when the sets do not know it */
+    model_id *slot;   /* number -> slot */
     size_t n_slots;
     uint32_t *running;
 };
@@ -44,8 +44,8 @@ static uint32_t number_of(const struct bridge *b, model_id m)
     return m < b->n_slots ? b->number[m] : MATRIX_NONE;
 }
 
-static size_t plan(void *ctx, const struct sched *s, model_id target, const model_id *running, size_t n,
-                   model_id *evict)
+static size_t plan(void *ctx, const struct sched *s, model_id target, const model_id *running,
+                   size_t n, model_id *evict)
 {
     struct bridge *b = ctx;
     size_t known = 0, out = 0;
@@ -73,7 +73,8 @@ static size_t plan(void *ctx, const struct sched *s, model_id target, const mode
     return out;
 }
 
-static bool legal(void *ctx, const struct sched *s, model_id target, const model_id *alive, size_t n)
+static bool legal(void *ctx, const struct sched *s, model_id target, const model_id *alive,
+                  size_t n)
 {
     struct bridge *b = ctx;
     size_t k = 0;

@@ -11,7 +11,8 @@ static enum ops_answer pick_next(void *ctx, const struct sched *s, struct ops_pi
     return OPS_VALUE;
 }
 
-static enum ops_answer plan_swap(void *ctx, const struct sched *s, model_id target, struct ops_plan *ret)
+static enum ops_answer plan_swap(void *ctx, const struct sched *s, model_id target,
+                                 struct ops_plan *ret)
 {
     size_t n = view_running(s, target, false, s->scratch_running);
     ret->n_evict = s->evict->plan(s->evict_ctx, s, target, s->scratch_running, n, ret->evict);

@@ -1,12 +1,17 @@
 /* loop.h: the parts of the one dispatcher, among themselves.
  *
- * loop.c takes events apart, swap.c leads a load from its commitment to its end, dispatch.c asks the row in
- * charge and commits, ttl.c looks after everything that happens because time passes.
+ * events.c takes events apart, loop.c performs, swap.c leads a load from its commitment to its end, dispatch.c
+ * asks the row in charge and commits, ttl.c looks after everything that happens because time passes, recycle.c
+ * replaces processes on a reload, life.c is birth and death.
  */
 #ifndef LUASWAP_SCHED_LOOP_H
 #define LUASWAP_SCHED_LOOP_H
 
 #include "sched/view.h"
+
+/* events.c */
+void events_handle(struct sched *s, const struct sched_event *ev);
+void events_sweep(struct sched *s); /* requests of models that a new configuration retired */
 
 /* loop.c: effects and ends of tickets. */
 struct sched_action *loop_emit(struct sched *s, enum sched_act_kind kind);
@@ -17,6 +22,8 @@ void loop_state(struct sched *s, struct smodel *m, enum model_state to);
 void loop_stop(struct sched *s, struct smodel *m, msec grace_ms);
 void loop_stuck(struct sched *s, struct smodel *m); /* a STOPPING one does not die */
 void loop_start(struct sched *s, struct smodel *m, struct swap *sw);
+void loop_unloads_down(struct sched *s, const struct smodel *m, bool stuck); /* tells who waits for its end */
+void loop_emit_reject(struct sched *s, ticket_id id, model_id model, int code, const char *text);
 void loop_note(struct sched *s, const struct sched_note *n);
 void loop_broken(struct sched *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
@@ -39,6 +46,7 @@ struct ticket *swap_owner(const struct swap *sw);
 void dispatch(struct sched *s); /* takes the line as far as it goes */
 void dispatch_arrival(struct sched *s, struct ticket *t);  /* classic: NEW -> granted, waiting or queued */
 void dispatch_preloads(struct sched *s);
+bool dispatch_side_open(const struct sched *s, const struct smodel *m); /* may a side request run on it now */
 bool dispatch_would_wait(const struct sched *s, model_id m);
 const struct policy_ops *dispatch_row(const struct sched *s); /* in charge of order and plans */
 msec dispatch_patience(const struct sched *s); /* after which a request is forced, 0 = never */

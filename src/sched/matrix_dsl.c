@@ -34,14 +34,16 @@ static uint32_t find_name(const struct matrix *m, str name)
     return v != MATRIX_NONE ? v : find(&m->by_model, name);
 }
 
-static uint32_t add_node(struct matrix *m, enum mx_kind kind, uint32_t what, uint32_t first, size_t offset)
+static uint32_t add_node(struct matrix *m, enum mx_kind kind, uint32_t what, uint32_t first,
+                         size_t offset)
 {
     if (m->n_nodes == m->cap_nodes) {
         m->cap_nodes = m->cap_nodes ? m->cap_nodes * 2 : 32;
         m->nodes = mem_resize(m->nodes, m->cap_nodes, sizeof(*m->nodes));
     }
-    m->nodes[m->n_nodes] =
-        (struct mx_node){ .kind = kind, .what = what, .first = first, .next = MATRIX_NONE, .offset = offset };
+    m->nodes[m->n_nodes] = (struct mx_node){
+        .kind = kind, .what = what, .first = first, .next = MATRIX_NONE, .offset = offset
+    };
     return (uint32_t)m->n_nodes++;
 }
 
@@ -52,9 +54,10 @@ static bool letter(uint32_t cp)
 {
     if (cp < 0xC0)
         return cp == 0xAA || cp == 0xB5 || cp == 0xBA;
-    return cp != 0xD7 && cp != 0xF7 && !(cp >= 0x2000 && cp <= 0x2BFF) && !(cp >= 0x3000 && cp <= 0x3004) &&
-           !(cp >= 0xE000 && cp <= 0xF8FF) && !(cp >= 0xFE00 && cp <= 0xFE6F) && !(cp >= 0xFF00 && cp <= 0xFF0F) &&
-           cp != 0xFEFF && cp < 0x1F000;
+    return cp != 0xD7 && cp != 0xF7 && !(cp >= 0x2000 && cp <= 0x2BFF) &&
+           !(cp >= 0x3000 && cp <= 0x3004) && !(cp >= 0xE000 && cp <= 0xF8FF) &&
+           !(cp >= 0xFE00 && cp <= 0xFE6F) && !(cp >= 0xFF00 && cp <= 0xFF0F) && cp != 0xFEFF &&
+           cp < 0x1F000;
 }
 
 /* Length of the name at s, 0 if there is none. */
@@ -63,7 +66,8 @@ static size_t name_len(str s)
     size_t n = 0;
     while (n < s.len) {
         char c = s.ptr[n];
-        if (chr_digit(c) || (chr_lower(c) >= 'a' && chr_lower(c) <= 'z') || c == '_' || c == '-' || c == '.') {
+        if (chr_digit(c) || (chr_lower(c) >= 'a' && chr_lower(c) <= 'z') || c == '_' || c == '-' ||
+            c == '.') {
             n++;
             continue;
         }
@@ -86,10 +90,11 @@ static int fail_at(struct parser *p, size_t offset, const char *what, str token)
     if (p->where)
         p->where->offset = offset;
     if (token.ptr)
-        return error_set(p->e, ERR_CONFIG, "matrix: set \"" STR_FMT "\": %s '" STR_FMT "' at position %zu",
+        return error_set(p->e, ERR_CONFIG,
+                         "matrix: set \"" STR_FMT "\": %s '" STR_FMT "' at position %zu",
                          STR_ARG(p->set), what, STR_ARG(token), offset + 1);
-    return error_set(p->e, ERR_CONFIG, "matrix: set \"" STR_FMT "\": %s at position %zu", STR_ARG(p->set), what,
-                     offset + 1);
+    return error_set(p->e, ERR_CONFIG, "matrix: set \"" STR_FMT "\": %s at position %zu",
+                     STR_ARG(p->set), what, offset + 1);
 }
 
 /* The next character that means something, 0 at the end. */
@@ -115,7 +120,8 @@ static int unexpected(struct parser *p)
     char c = peek(p);
     if (p->at >= p->text.len)
         return fail_at(p, p->at, "unexpected token: the expression ends too early,", STR_NONE);
-    bool known = c == '|' || c == '&' || c == '(' || c == ')' || c == '+' || name_len(rest_of(p)) > 0;
+    bool known =
+        c == '|' || c == '&' || c == '(' || c == ')' || c == '+' || name_len(rest_of(p)) > 0;
     return fail_at(p, p->at, known ? "unexpected token" : "unexpected character", token_at(p));
 }
 
@@ -158,7 +164,9 @@ static int parse_atom(struct parser *p, uint32_t *ret)
             p->at++;
             return 0;
         }
-        return p->at < p->text.len ? unexpected(p) : fail_at(p, from, "missing closing parenthesis for this one", STR_NONE);
+        return p->at < p->text.len
+                   ? unexpected(p)
+                   : fail_at(p, from, "missing closing parenthesis for this one", STR_NONE);
     }
     size_t n = name_len(rest_of(p));
     if (n == 0)
@@ -201,9 +209,12 @@ static int parse_or(struct parser *p, uint32_t *ret)
 
 static int parse_set(struct matrix *m, size_t i, struct matrix_at *where, struct error *e)
 {
-    struct parser p = { .m = m, .text = m->sets[i].text, .set = m->sets[i].name, .e = e, .where = where };
+    struct parser p = {
+        .m = m, .text = m->sets[i].text, .set = m->sets[i].name, .e = e, .where = where
+    };
     if (str_trim(p.text).len == 0)
-        return error_set(e, ERR_CONFIG, "matrix: set \"" STR_FMT "\": empty DSL expression", STR_ARG(p.set));
+        return error_set(e, ERR_CONFIG, "matrix: set \"" STR_FMT "\": empty DSL expression",
+                         STR_ARG(p.set));
     int rc = parse_or(&p, &m->sets[i].root);
     if (rc)
         return rc;
@@ -214,7 +225,8 @@ static int parse_set(struct matrix *m, size_t i, struct matrix_at *where, struct
 /* ---- references ---- */
 
 /* Depth first: what a set refers to comes before it. */
-static int visit(struct matrix *m, uint32_t set, uint32_t depth, struct matrix_at *where, struct error *e)
+static int visit(struct matrix *m, uint32_t set, uint32_t depth, struct matrix_at *where,
+                 struct error *e)
 {
     struct mx_set *st = &m->sets[set];
     if (st->mark == MX_SEEN)
@@ -222,10 +234,12 @@ static int visit(struct matrix *m, uint32_t set, uint32_t depth, struct matrix_a
     where->index = set;
     where->offset = 0;
     if (st->mark == MX_BUSY)
-        return error_set(e, ERR_CONFIG, "matrix: circular reference: set \"" STR_FMT "\" leads back to itself",
+        return error_set(e, ERR_CONFIG,
+                         "matrix: circular reference: set \"" STR_FMT "\" leads back to itself",
                          STR_ARG(st->name));
     if (depth > CHAIN_MAX)
-        return error_set(e, ERR_CONFIG, "matrix: set \"" STR_FMT "\": references are nested too deeply",
+        return error_set(e, ERR_CONFIG,
+                         "matrix: set \"" STR_FMT "\": references are nested too deeply",
                          STR_ARG(st->name));
     st->mark = MX_BUSY;
     /* The nodes of a set lie between the root of the one parsed before it and its own root. */
@@ -242,7 +256,8 @@ static int visit(struct matrix *m, uint32_t set, uint32_t depth, struct matrix_a
     st->mark = MX_SEEN;
     m->order[m->n_order++] = set;
     if (st->depth > CHAIN_MAX)
-        return error_set(e, ERR_CONFIG, "matrix: set \"" STR_FMT "\": references are nested too deeply",
+        return error_set(e, ERR_CONFIG,
+                         "matrix: set \"" STR_FMT "\": references are nested too deeply",
                          STR_ARG(st->name));
     return 0;
 }
@@ -252,18 +267,22 @@ static int visit(struct matrix *m, uint32_t set, uint32_t depth, struct matrix_a
 static int check_var(struct matrix *m, const struct matrix_var *v, struct error *e)
 {
     if (v->name.len > 32)
-        return error_set(e, ERR_CONFIG, "matrix: var key \"" STR_FMT "\" must be 1-32 characters", STR_ARG(v->name));
+        return error_set(e, ERR_CONFIG, "matrix: var key \"" STR_FMT "\" must be 1-32 characters",
+                         STR_ARG(v->name));
     bool good = v->name.len > 0;
     for (size_t i = 0; i < v->name.len; i++) {
         char c = v->name.ptr[i];
-        good = good && (chr_digit(c) || (chr_lower(c) >= 'a' && chr_lower(c) <= 'z') || c == '-' || c == '.');
+        good = good && (chr_digit(c) || (chr_lower(c) >= 'a' && chr_lower(c) <= 'z') || c == '-' ||
+                        c == '.');
     }
     if (!good)
         return error_set(e, ERR_CONFIG,
-                         "matrix: var key \"" STR_FMT "\" must contain only alphanumeric, '-' or '.' and be 1-32 characters",
+                         "matrix: var key \"" STR_FMT
+                         "\" must contain only alphanumeric, '-' or '.' and be 1-32 characters",
                          STR_ARG(v->name));
     if (find(&m->by_model, v->model) == MATRIX_NONE)
-        return error_set(e, ERR_CONFIG, "matrix: var \"" STR_FMT "\" references unknown model \"" STR_FMT "\"",
+        return error_set(e, ERR_CONFIG,
+                         "matrix: var \"" STR_FMT "\" references unknown model \"" STR_FMT "\"",
                          STR_ARG(v->name), STR_ARG(v->model));
     return 0;
 }
@@ -271,12 +290,17 @@ static int check_var(struct matrix *m, const struct matrix_var *v, struct error 
 static int set_cost(struct matrix *m, const struct matrix_cost *c, bool *given, struct error *e)
 {
     if (c->cost <= 0)
-        return error_set(e, ERR_CONFIG, "matrix: evict_costs \"" STR_FMT "\" must be a positive integer", STR_ARG(c->name));
+        return error_set(e, ERR_CONFIG,
+                         "matrix: evict_costs \"" STR_FMT "\" must be a positive integer",
+                         STR_ARG(c->name));
     uint32_t model = find_name(m, c->name);
     if (model == MATRIX_NONE)
-        return error_set(e, ERR_CONFIG, "matrix: evict_costs: unknown var or model \"" STR_FMT "\"", STR_ARG(c->name));
+        return error_set(e, ERR_CONFIG, "matrix: evict_costs: unknown var or model \"" STR_FMT "\"",
+                         STR_ARG(c->name));
     if (given[model])
-        return error_set(e, ERR_CONFIG, "matrix: evict_costs: \"" STR_FMT "\" gives a second cost for model \"" STR_FMT "\"",
+        return error_set(e, ERR_CONFIG,
+                         "matrix: evict_costs: \"" STR_FMT
+                         "\" gives a second cost for model \"" STR_FMT "\"",
                          STR_ARG(c->name), STR_ARG(m->models[model]));
     given[model] = true;
     /* Sums of costs must not overflow. */
@@ -329,7 +353,8 @@ static void copy_names(struct matrix *m, const struct matrix_src *src)
     }
 }
 
-static int compile(struct matrix *m, const struct matrix_src *src, struct matrix_at *where, struct error *e)
+static int compile(struct matrix *m, const struct matrix_src *src, struct matrix_at *where,
+                   struct error *e)
 {
     if (src->n_sets == 0)
         return error_set(e, ERR_CONFIG, "matrix: must define at least one set");
@@ -361,7 +386,8 @@ static int compile(struct matrix *m, const struct matrix_src *src, struct matrix
     return rc;
 }
 
-int matrix_compile(const struct matrix_src *src, struct matrix **ret, struct matrix_at *ret_at, struct error *e)
+int matrix_compile(const struct matrix_src *src, struct matrix **ret, struct matrix_at *ret_at,
+                   struct error *e)
 {
     struct matrix *m = mem_zalloc(sizeof(*m));
     map_init(&m->by_model);

@@ -213,7 +213,8 @@ static bool needs_target(const struct matrix_solver *sv, uint32_t node)
 static struct best best_of(struct matrix_solver *sv, uint32_t node, uint64_t *bits);
 
 /* The first cheapest state of a built list; with the target in it if the list knows the target. */
-static struct best best_in_list(const struct matrix_solver *sv, const struct states *l, bool need, uint64_t *bits)
+static struct best best_in_list(const struct matrix_solver *sv, const struct states *l, bool need,
+                                uint64_t *bits)
 {
     struct best top = { 0 };
     for (size_t i = 0; i < l->n; i++) {
@@ -249,7 +250,8 @@ static struct best best_or(struct matrix_solver *sv, uint32_t node, uint64_t *bi
 }
 
 /* Operands that share relevant models, directly or through others, get one number. */
-static size_t group_operands(const struct matrix_solver *sv, const uint32_t *child, size_t n, size_t *group)
+static size_t group_operands(const struct matrix_solver *sv, const uint32_t *child, size_t n,
+                             size_t *group)
 {
     size_t groups = 0;
     uint64_t *sums = mem_calloc(n * sv->u_words + 1, sizeof(*sums));
@@ -281,8 +283,8 @@ static size_t group_operands(const struct matrix_solver *sv, const uint32_t *chi
     return groups;
 }
 
-static struct best best_group(struct matrix_solver *sv, const uint32_t *child, const size_t *group, size_t n, size_t g,
-                              uint64_t *bits)
+static struct best best_group(struct matrix_solver *sv, const uint32_t *child, const size_t *group,
+                              size_t n, size_t g, uint64_t *bits)
 {
     size_t members = 0, only = 0;
     bool need = false;
@@ -358,8 +360,10 @@ static struct best best_of(struct matrix_solver *sv, uint32_t node, uint64_t *bi
         memcpy(bits, memo, sv->step * sizeof(*bits));
         return sv->best[n->what];
     }
-    case MX_AND: return best_and(sv, node, bits);
-    case MX_OR: return best_or(sv, node, bits);
+    case MX_AND:
+        return best_and(sv, node, bits);
+    case MX_OR:
+        return best_or(sv, node, bits);
     }
     return (struct best){ 0 };
 }
@@ -479,7 +483,8 @@ static struct best search(struct matrix_solver *sv, uint32_t *ret_set)
     return top;
 }
 
-static bool same_question(const struct matrix_solver *sv, uint32_t target, const uint32_t *running, size_t n)
+static bool same_question(const struct matrix_solver *sv, uint32_t target, const uint32_t *running,
+                          size_t n)
 {
     return sv->memo && sv->memo_target == target && sv->memo_n == n &&
            (n == 0 || memcmp(sv->memo_running, running, n * sizeof(*running)) == 0);
@@ -507,7 +512,8 @@ static void answer_running(struct matrix_solver *sv, const uint32_t *running, si
     sv->answer.n_witness = n;
 }
 
-static void answer_target(struct matrix_solver *sv, uint32_t target, const uint32_t *running, size_t n)
+static void answer_target(struct matrix_solver *sv, uint32_t target, const uint32_t *running,
+                          size_t n)
 {
     uint32_t set = 0;
     begin(sv, target, running, n);
@@ -528,7 +534,8 @@ static void answer_target(struct matrix_solver *sv, uint32_t target, const uint3
             sv->witness[sv->answer.n_witness++] = i;
 }
 
-struct matrix_answer matrix_solve(struct matrix_solver *sv, uint32_t target, const uint32_t *running, size_t n)
+struct matrix_answer matrix_solve(struct matrix_solver *sv, uint32_t target,
+                                  const uint32_t *running, size_t n)
 {
     ASSERT(target < sv->m->n_models && n <= sv->m->n_models);
     if (same_question(sv, target, running, n))

@@ -64,8 +64,12 @@ static void rotate_up(struct queue *q, struct qnode *n)
 void queue_insert(struct queue *q, struct qnode *n, struct qkey key, bool want)
 {
     ASSERT(!n->in);
-    *n = (struct qnode){ .key = key, .heap = balance_of(key.seq), .size = 1, .wants = want ? 1 : 0,
-                         .want = want, .in = true };
+    *n = (struct qnode){ .key = key,
+                         .heap = balance_of(key.seq),
+                         .size = 1,
+                         .wants = want ? 1 : 0,
+                         .want = want,
+                         .in = true };
     struct qnode **at = &q->root;
     struct qnode *up = NULL;
     while (*at) {
@@ -167,7 +171,8 @@ static bool node_ok(const struct qnode *n, const struct qnode *up)
         return false;
     struct qnode sums = *n;
     sum_up(&sums);
-    return sums.size == n->size && sums.wants == n->wants && node_ok(n->left, n) && node_ok(n->right, n);
+    return sums.size == n->size && sums.wants == n->wants && node_ok(n->left, n) &&
+           node_ok(n->right, n);
 }
 
 bool queue_ok(const struct queue *q)

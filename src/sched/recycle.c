@@ -22,7 +22,8 @@ static void undo_load(struct sched *s, struct smodel *m)
             view_unwait(s, t);
             view_enqueue(s, t);
         }
-        m->preload = s->preloads = s->preloads || sw->by == SWAP_BY_PRELOAD;
+        if (sw->by == SWAP_BY_PRELOAD)
+            m->preload = s->preloads = true;
         swap_abort(s, sw);
     } else if (m->state == MODEL_STARTING) {
         loop_stop(s, m, m->conf.unload_grace_ms);
@@ -50,6 +51,13 @@ void recycle_due(struct sched *s, struct smodel *m)
     loop_stop(s, m, m->conf.unload_grace_ms);
 }
 
+/* The patience of an earlier operation counts when it ends first. */
+static void recycle_until(struct smodel *m, msec at)
+{
+    if (m->recycle_by == 0 || at < m->recycle_by)
+        m->recycle_by = at;
+}
+
 void recycle_event(struct sched *s, const struct sched_event *ev)
 {
     struct unload_op *u = mem_zalloc(sizeof(*u));
@@ -67,9 +75,10 @@ void recycle_event(struct sched *s, const struct sched_event *ev)
         if (!model_alive(m))
             continue;
         u->left[u->n_left++] = m->self;
-        loop_note(s, &(struct sched_note){ .kind = NOTE_UNLOAD, .model = m->self, .text = "reload" });
+        loop_note(s,
+                  &(struct sched_note){ .kind = NOTE_UNLOAD, .model = m->self, .text = "reload" });
         if (m->state == MODEL_READY && m->inflight > 0)
-            m->recycle_by = s->now + ev->grace_ms;
+            recycle_until(m, s->now + ev->grace_ms);
         else
             recycle_idle(s, m);
     }

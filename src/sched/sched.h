@@ -52,6 +52,8 @@ enum sched_ev_kind {
 struct sched_event {
     enum sched_ev_kind kind;
     bool want_positions; /* ARRIVE: this one shows its place, send POSITION for it */
+    bool side;           /* ARRIVE, serial: if its model is up it needs no turn (side lane); it is cut when another
+                          * model is wanted and it does not end within its model's unloadTimeout */
     bool evict;          /* PRELOAD: idle models may be stopped for it */
     msec now;
     ticket_id ticket;
@@ -128,7 +130,8 @@ struct sched_conf {
     bool serial_reorder;        /* a policy may order the line; else it only observes under serial */
     msec fifo_max_wait_ms;      /* 0 = off */
     enum sched_orphan fifo_orphan;
-    const struct matrix *matrix; /* NULL: group planner; borrowed, must outlive the scheduler */
+    const struct matrix *matrix; /* NULL: group planner; borrowed until sched_free or the end of the
+                                  * sched_reconfigure that replaces it */
 };
 
 struct sched *sched_new(const struct sched_conf *conf);

@@ -1,17 +1,10 @@
-/* serial: strict arrival order, one request at a time, one model in memory. That nothing else runs beside it,
- * and who inherits a load whose request left, is the dispatcher's promise for this kind (dispatch.c, swap.c). */
+/* serial: strict arrival order, one request at a time, one model in memory. That the first in line is the next,
+ * that nothing runs beside it, and who inherits a load whose request left, is the dispatcher's promise for this kind
+ * (dispatch.c, swap.c); the row says whom a load pushes out: all others, whatever groups and sets allow. */
 #include "sched/view.h"
 
-static enum ops_answer pick_next(void *ctx, const struct sched *s, struct ops_pick *ret)
-{
-    const struct ticket *t = sched_cand_first(s, CAND_ANY, MODEL_NONE);
-    if (!t)
-        return OPS_NONE;
-    ret->ticket = t->id;
-    return OPS_VALUE;
-}
-
-static enum ops_answer plan_swap(void *ctx, const struct sched *s, model_id target, struct ops_plan *ret)
+static enum ops_answer plan_swap(void *ctx, const struct sched *s, model_id target,
+                                 struct ops_plan *ret)
 {
     ret->n_evict = 0;
     for (struct list *it = s->present.next; it != &s->present; it = it->next) {
@@ -25,6 +18,5 @@ static enum ops_answer plan_swap(void *ctx, const struct sched *s, model_id targ
 const struct policy_ops serial_ops = {
     .name = "serial",
     .flags = OPS_PLAN_READY,
-    .pick_next = pick_next,
     .plan_swap = plan_swap,
 };

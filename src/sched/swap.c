@@ -60,7 +60,10 @@ static void drop(struct sched *s, struct swap *sw)
 
 static void note_done(struct sched *s, const struct swap *sw, int code, const char *text)
 {
-    loop_note(s, &(struct sched_note){ .kind = NOTE_SWAP_DONE, .swap = sw, .model = sw->target, .code = code, .text = text });
+    loop_note(
+        s,
+        &(struct sched_note){
+            .kind = NOTE_SWAP_DONE, .swap = sw, .model = sw->target, .code = code, .text = text });
 }
 
 /* Under serial a failed load fails, beside its owner, those directly behind that want the same model (S-11);
@@ -122,8 +125,8 @@ void swap_orphaned(struct sched *s, struct swap *sw)
             next = NULL;
     } else {
         next = model_ticket(queue_first(&s->models[sw->target]->queue));
-        if (!next && s->orphan == SCHED_ORPHAN_KEEP)
-            return;
+        if (next ? dispatch_classic(s) : s->orphan == SCHED_ORPHAN_KEEP)
+            return; /* classic: they are served by the walk at its end */
     }
     if (next) {
         view_dequeue(s, next);
@@ -191,7 +194,8 @@ static void hand_over(struct sched *s, struct swap *sw)
         list_push_back(&ready, &t->link);
     }
     drop(s, sw);
-    LIST_FOREACH (it, &ready) {
+    LIST_FOREACH(it, &ready)
+    {
         list_remove(it);
         loop_grant(s, LIST_ENTRY(it, struct ticket, link));
     }
@@ -214,8 +218,7 @@ static void advance(struct sched *s, struct swap *sw)
     }
     switch (m->state) {
     case MODEL_STOPPED:
-        if (m->frozen == 0)
-            loop_start(s, m, sw);
+        loop_start(s, m, sw);
         return;
     case MODEL_READY:
         if (model_ready(s, m))
@@ -235,7 +238,7 @@ void swap_advance_all(struct sched *s)
 {
     while (s->advance_due) {
         s->advance_due = false;
-        LIST_FOREACH (it, &s->swaps)
-            advance(s, LIST_ENTRY(it, struct swap, link));
+        LIST_FOREACH(it, &s->swaps)
+        advance(s, LIST_ENTRY(it, struct swap, link));
     }
 }

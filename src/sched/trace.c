@@ -23,7 +23,8 @@ static bool add_model(struct strbuf *b, model_id m)
 
 static bool add_text(struct strbuf *b, str text)
 {
-    return text.len == 0 || (strbuf_add(b, S(" text=\"")) && strbuf_add_json(b, text) && strbuf_addc(b, '"'));
+    return text.len == 0 ||
+           (strbuf_add(b, S(" text=\"")) && strbuf_add_json(b, text) && strbuf_addc(b, '"'));
 }
 
 /* Events about several models. */
@@ -42,10 +43,14 @@ static void event_fields(struct strbuf *b, const struct sched_event *ev)
             add_i(b, "priority", ev->priority);
         if (ev->want_positions)
             add_u(b, "positions", 1);
+        if (ev->side)
+            add_u(b, "side", 1);
         break;
     case SCHED_CANCEL:
     case SCHED_DONE:
-    case SCHED_RETRY: add_u(b, "ticket", ev->ticket); break;
+    case SCHED_RETRY:
+        add_u(b, "ticket", ev->ticket);
+        break;
     case SCHED_MODEL_UP:
     case SCHED_MODEL_DOWN:
     case SCHED_MODEL_FAILED:
@@ -72,7 +77,8 @@ static void event_fields(struct strbuf *b, const struct sched_event *ev)
             add_u(b, "evict", 1);
         break;
     case SCHED_TICK:
-    case SCHED_DRAIN: break;
+    case SCHED_DRAIN:
+        break;
     }
 }
 
@@ -89,7 +95,9 @@ bool trace_action_line(struct strbuf *b, const struct sched_action *a)
 {
     strbuf_add(b, str_c(sched_act_name(a->kind)));
     switch (a->kind) {
-    case SCHED_ADMIT: add_u(b, "ticket", a->ticket); break;
+    case SCHED_ADMIT:
+        add_u(b, "ticket", a->ticket);
+        break;
     case SCHED_REJECT:
         add_u(b, "ticket", a->ticket);
         add_i(b, "code", a->code);
@@ -215,6 +223,8 @@ static bool set_field(str key, str v, struct trace_line *l)
         ev->grace_ms = a->grace_ms = i;
     else if (str_eq(key, S("positions")))
         ev->want_positions = i != 0;
+    else if (str_eq(key, S("side")))
+        ev->side = i != 0;
     else if (str_eq(key, S("evict")))
         ev->evict = i != 0;
     else if (!fits_int(i))
@@ -303,7 +313,7 @@ int trace_parse(str line, struct trace_line *ret, struct error *e)
 
 /* What is shown of one event or action; texts are cut. */
 struct record {
-    bool is_event, flag;
+    bool is_event, flag, side;
     unsigned char kind;
     model_id model;
     uint64_t a, b; /* ticket or op, swap or n */
@@ -350,7 +360,10 @@ void trace_ring_event(struct sched_ring *r, const struct sched_event *ev)
 {
     struct record *rec = push(r);
     rec->is_event = true;
-    rec->flag = ev->kind == SCHED_ARRIVE ? ev->want_positions : many(ev->kind) ? !ev->models : ev->evict;
+    rec->flag = ev->kind == SCHED_ARRIVE ? ev->want_positions
+                : many(ev->kind)         ? !ev->models
+                                         : ev->evict;
+    rec->side = ev->side;
     rec->kind = (unsigned char)ev->kind;
     rec->model = many(ev->kind) && ev->models && ev->n_models > 0 ? ev->models[0] : ev->model;
     rec->a = many(ev->kind) ? ev->op : ev->ticket;
@@ -377,9 +390,17 @@ void trace_ring_action(struct sched_ring *r, const struct sched_action *a)
 
 static void dump_event(const struct record *rec, struct strbuf *b)
 {
-    struct sched_event ev = { .kind = (enum sched_ev_kind)rec->kind, .now = rec->now, .model = rec->model,
-                              .ticket = rec->a, .op = rec->a, .swap = rec->b, .priority = rec->code,
-                              .grace_ms = rec->other, .want_positions = rec->flag, .evict = rec->flag,
+    struct sched_event ev = { .kind = (enum sched_ev_kind)rec->kind,
+                              .now = rec->now,
+                              .model = rec->model,
+                              .ticket = rec->a,
+                              .op = rec->a,
+                              .swap = rec->b,
+                              .priority = rec->code,
+                              .grace_ms = rec->other,
+                              .want_positions = rec->flag,
+                              .evict = rec->flag,
+                              .side = rec->side,
                               .text = str_c(rec->text) };
     if (many(ev.kind) && !rec->flag) {
         /* Only the first target is kept. */
@@ -393,9 +414,15 @@ static void dump_event(const struct record *rec, struct strbuf *b)
 
 static void dump_action(const struct record *rec, struct strbuf *b)
 {
-    struct sched_action a = { .kind = (enum sched_act_kind)rec->kind, .model = rec->model, .ticket = rec->a,
-                              .op = rec->a, .swap = rec->b, .n = (uint32_t)rec->b, .at = rec->other,
-                              .grace_ms = rec->other, .code = rec->code };
+    struct sched_action a = { .kind = (enum sched_act_kind)rec->kind,
+                              .model = rec->model,
+                              .ticket = rec->a,
+                              .op = rec->a,
+                              .swap = rec->b,
+                              .n = (uint32_t)rec->b,
+                              .at = rec->other,
+                              .grace_ms = rec->other,
+                              .code = rec->code };
     memcpy(a.text, rec->text, sizeof(rec->text));
     strbuf_add(b, S("  "));
     trace_action_line(b, &a);

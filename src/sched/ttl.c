@@ -8,7 +8,8 @@ void ttl_idle(struct sched *s, struct smodel *m)
     msec ttl = m->conf.pinned ? 0 : m->conf.ttl_ms;
     const struct policy_ops *row = s->ops;
     msec own;
-    if (row && !s->stalled && row->idle_ttl && row->idle_ttl(s->ops_ctx, s, m->self, &own) == OPS_VALUE)
+    if (row && !s->stalled && row->idle_ttl &&
+        row->idle_ttl(s->ops_ctx, s, m->self, &own) == OPS_VALUE)
         ttl = own < 0 ? 0 : own;
     m->idle_ttl_ms = ttl;
 }
@@ -22,7 +23,8 @@ static bool may_expire(const struct smodel *m)
 
 static void abort_serves(struct sched *s)
 {
-    LIST_FOREACH (it, &s->guarded) {
+    LIST_FOREACH(it, &s->guarded)
+    {
         struct ticket *t = LIST_ENTRY(it, struct ticket, guarded);
         if (s->now < t->abort_at)
             continue;
@@ -52,7 +54,8 @@ void ttl_due(struct sched *s)
     struct smodel *late;
     while ((late = overdue(s)))
         loop_stuck(s, late);
-    LIST_FOREACH (it, &s->present) {
+    LIST_FOREACH(it, &s->present)
+    {
         struct smodel *m = LIST_ENTRY(it, struct smodel, present_link);
         if (m->suspect_until != 0 && s->now >= m->suspect_until) {
             m->suspect_until = 0;
@@ -61,10 +64,12 @@ void ttl_due(struct sched *s)
         recycle_due(s, m);
         if (!s->draining && may_expire(m) && s->now - m->last_used >= m->idle_ttl_ms) {
             loop_stop(s, m, m->conf.unload_grace_ms);
-            loop_note(s, &(struct sched_note){ .kind = NOTE_UNLOAD, .model = m->self, .text = "ttl" });
+            loop_note(s,
+                      &(struct sched_note){ .kind = NOTE_UNLOAD, .model = m->self, .text = "ttl" });
         }
     }
-    LIST_FOREACH (it, &s->swaps) {
+    LIST_FOREACH(it, &s->swaps)
+    {
         const struct swap *sw = LIST_ENTRY(it, struct swap, link);
         if (sw->kill && sw->stage == SWAP_DRAINING && s->now >= sw->kill_at)
             s->advance_due = true;

@@ -101,7 +101,9 @@ void view_enqueue(struct sched *s, struct ticket *t)
     queue_insert(&m->queue, &t->in_model, key, false);
     t->place = 0;
     t->state = TICKET_QUEUED;
-    struct list *at = s->by_age.prev; /* nearly always the youngest */
+    struct list *at = s->by_age.prev; /* nearly always the youngest, after a retry the oldest */
+    if (at != &s->by_age && LIST_ENTRY(s->by_age.next, struct ticket, by_age)->seq > t->seq)
+        at = &s->by_age;
     while (at != &s->by_age && LIST_ENTRY(at, struct ticket, by_age)->seq > t->seq)
         at = at->prev;
     list_push_front(at, &t->by_age);
@@ -161,6 +163,10 @@ void view_deactivate(struct sched *s, struct ticket *t)
     if (t->before_serial) {
         t->before_serial = false;
         s->before_serial--;
+    }
+    if (t->side) {
+        t->side = false;
+        s->n_side--;
     }
     view_unguard(t);
     t->state = TICKET_NEW;
@@ -226,6 +232,8 @@ static void conf_set(struct smodel *m, const struct sched_model *conf)
             memcpy(id, conf->id.ptr, conf->id.len);
         free((void *)(uintptr_t)m->conf.id.ptr);
         m->conf.id = str_n(id, conf->id.len);
+        m->load_ms = m->stop_ms = 0; /* a reload gave the slot to another model */
+        m->fails = 0;
     }
     str own = m->conf.id;
     m->conf = *conf;
@@ -327,12 +335,14 @@ void view_fini(struct sched *s)
         free(t);
     }
     free(s->buckets);
-    LIST_FOREACH (it, &s->swaps) {
+    LIST_FOREACH(it, &s->swaps)
+    {
         struct swap *sw = LIST_ENTRY(it, struct swap, link);
         free(sw->evict);
         free(sw);
     }
-    LIST_FOREACH (it, &s->unloads) {
+    LIST_FOREACH(it, &s->unloads)
+    {
         struct unload_op *u = LIST_ENTRY(it, struct unload_op, link);
         free(u->left);
         free(u->frozen);

@@ -33,6 +33,7 @@ struct ticket {
     uint64_t seq; /* arrival number: the meaning of "exact arrival order" */
     enum ticket_state state;
     bool want_positions, left, aborted, before_serial;
+    bool side; /* ACTIVE beside the one whose turn it is */
     unsigned retries;
     bool unloaded; /* its model was unloaded under it: it is not tried again */
     uint32_t place; /* last POSITION sent, 0 = none */
@@ -73,6 +74,7 @@ struct smodel {
     swap_id first_stop; /* of this life; any STOP since then may be the one that is answered */
     msec stop_by;       /* STOPPING: its answer is overdue then */
     bool stuck, present, preload, preload_evict;
+    uint64_t preload_seq; /* in the order in which they were asked for */
     uint32_t frozen;  /* operations that replace it: no grant and no start meanwhile */
     msec recycle_by;  /* its last requests are cut then, 0 = none */
     bool cut_on_stop; /* an unload stops it: its requests are cut after the exit */
@@ -123,7 +125,7 @@ struct sched {
     struct list waiting; /* has somebody in the line */
     struct queue line;
     struct list by_age;
-    size_t inflight, before_serial, n_waiting;
+    size_t inflight, before_serial, n_side, n_waiting; /* inflight includes the other two */
     struct list swaps;
     size_t n_swaps;
     struct list unloads;
@@ -137,6 +139,7 @@ struct sched {
     uint64_t seq;
     swap_id next_id;
     bool draining, sweep, preloads;
+    uint64_t preload_seq;
     msec wish;          /* WAKE_AT that the caller holds, MSEC_NEVER = none */
     msec backoff_until, backoff_ms;
     msec hold_until, idle_hold_since; /* MSEC_NEVER = not holding */

@@ -51,8 +51,8 @@ static void random_set(struct world *w, size_t n, char *out, size_t size)
         for (size_t j = 0; j < atoms; j++) {
             const char *sep = i + j == 0 ? "" : j == 0 ? " | " : " & ";
             bool pair = one_in(w, 4);
-            int k = snprintf(out + len, size - len, pair ? "%s(%s | %s)" : "%s%s", sep, w->ids[below(w, n)],
-                             w->ids[below(w, n)]);
+            int k = snprintf(out + len, size - len, pair ? "%s(%s | %s)" : "%s%s", sep,
+                             w->ids[below(w, n)], w->ids[below(w, n)]);
             len += (size_t)k;
         }
     }
@@ -72,8 +72,12 @@ static void random_matrix(struct world *w)
     for (size_t i = 0; i < w->sc.n_models; i++)
         models[i] = str_c(w->ids[i]);
     struct matrix_cost cost = { str_c(w->ids[0]), (int64_t)(1 + below(w, 5)) };
-    struct matrix_src src = { .models = models, .n_models = w->sc.n_models, .sets = sets, .n_sets = n,
-                              .costs = &cost, .n_costs = 1 };
+    struct matrix_src src = { .models = models,
+                              .n_models = w->sc.n_models,
+                              .sets = sets,
+                              .n_sets = n,
+                              .costs = &cost,
+                              .n_costs = 1 };
     struct error e;
     ASSERT(w->n_matrices < MATRICES_MAX);
     int rc = matrix_compile(&src, &w->matrices[w->n_matrices], NULL, &e);
@@ -153,16 +157,20 @@ static void on_action(void *ctx, msec now, const struct sched_action *a)
 static void begin(struct world *w)
 {
     for (size_t i = 0; i < MODELS_MAX; i++)
-        snprintf(w->ids[i], sizeof(w->ids[i]), "m%zu", (i * 5) % MODELS_MAX); /* names not in slot order */
+        snprintf(w->ids[i], sizeof(w->ids[i]), "m%zu",
+                 (i * 5) % MODELS_MAX); /* names not in slot order */
     w->sc.kind = w->conf->kind;
     w->sc.n_models = 1 + below(w, 6);
     random_conf(w);
     struct sim_proc procs[MODELS_MAX];
     for (size_t i = 0; i < MODELS_MAX; i++)
         procs[i] = random_proc(w);
-    struct sim_conf conf = { .sched = w->sc, .procs = procs, .seed = rand_u64(&w->r) | 1,
+    struct sim_conf conf = { .sched = w->sc,
+                             .procs = procs,
+                             .seed = rand_u64(&w->r) | 1,
                              .jitter_ms = one_in(w, 3) ? 0 : between(w, 1, 20),
-                             .check_all = w->conf->check_all, .dead_on_grant_retries = !one_in(w, 4) };
+                             .check_all = w->conf->check_all,
+                             .dead_on_grant_retries = !one_in(w, 4) };
     w->sim = sim_new(&conf);
     if (w->conf->ops)
         sched_set_ops(sim_sched(w->sim), w->conf->ops, w->conf->ops_ctx);
@@ -181,8 +189,10 @@ static void arrive(struct world *w)
         .serve_ms = one_in(w, 6) ? 0 : between(w, 1, 60),
         .leaves_ms = one_in(w, 4) ? between(w, 0, 300) : SIM_NEVER,
         .positions = one_in(w, 2),
+        .side = one_in(w, 6),
     };
-    if (one_in(w, 40) && w->sc.kind == SCHED_KIND_SERIAL && w->sc.serial_max_serve_ms > 0 && !w->conf->reloads)
+    if (one_in(w, 40) && w->sc.kind == SCHED_KIND_SERIAL && w->sc.serial_max_serve_ms > 0 &&
+        !w->conf->reloads)
         q.serve_ms = SIM_FOREVER;
     if (q.serve_ms == SIM_FOREVER && q.leaves_ms == SIM_NEVER)
         q.leaves_ms = 5000;
@@ -195,19 +205,29 @@ static void noise(struct world *w)
     struct sched_event ev = { .kind = SCHED_TICK, .model = (model_id)below(w, w->sc.n_models) };
     const struct smodel *m = sim_sched(w->sim)->models[ev.model];
     switch (below(w, 5)) {
-    case 0: ev.ticket = w->next + 1000; ev.kind = SCHED_DONE; break;
-    case 1: ev.ticket = w->next + 1000; ev.kind = SCHED_CANCEL; break;
-    case 2: ev.model = 1000; ev.kind = SCHED_MODEL_UP; break;
+    case 0:
+        ev.ticket = w->next + 1000;
+        ev.kind = SCHED_DONE;
+        break;
+    case 1:
+        ev.ticket = w->next + 1000;
+        ev.kind = SCHED_CANCEL;
+        break;
+    case 2:
+        ev.model = 1000;
+        ev.kind = SCHED_MODEL_UP;
+        break;
     case 3: {
         /* A late result of an earlier order of the same model. */
-        static const enum sched_ev_kind late[] = { SCHED_MODEL_UP, SCHED_MODEL_FAILED, SCHED_MODEL_DOWN,
-                                                   SCHED_MODEL_STUCK };
+        static const enum sched_ev_kind late[] = { SCHED_MODEL_UP, SCHED_MODEL_FAILED,
+                                                   SCHED_MODEL_DOWN, SCHED_MODEL_STUCK };
         swap_id before = m->state == MODEL_STOPPING ? m->first_stop : m->op;
         ev.kind = late[below(w, ARRAY_LEN(late))];
         ev.swap = before > 1 ? 1 + below(w, before - 1) : 999999;
         break;
     }
-    default: break; /* a TICK nobody asked for */
+    default:
+        break; /* a TICK nobody asked for */
     }
     /* Now, so that the order it names is still an earlier one. */
     sim_noise(w->sim, sim_now(w->sim), &ev);
@@ -227,6 +247,16 @@ static void unload(struct world *w)
     sim_unload(w->sim, w->at, some, n);
 }
 
+static void recycle(struct world *w)
+{
+    model_id some[MODELS_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < w->sc.n_models; i++)
+        if (one_in(w, 3))
+            some[n++] = (model_id)i;
+    sim_recycle(w->sim, w->at, some, n, between(w, 0, 300));
+}
+
 static void reload(struct world *w)
 {
     if (w->n_matrices == MATRICES_MAX)
@@ -239,6 +269,7 @@ static void reload(struct world *w)
     w->models[i].retired = one_in(w, 2);
     random_conf(w);
     sim_reconfigure(w->sim, &w->sc);
+    recycle(w);
 }
 
 static void happen(struct world *w)
@@ -253,8 +284,10 @@ static void happen(struct world *w)
             sim_leave(w->sim, w->at, 1 + below(w, w->next - 1));
     } else if (dice < 80) {
         sim_crash(w->sim, w->at, (model_id)below(w, w->sc.n_models));
-    } else if (dice < 83) {
+    } else if (dice < 82) {
         unload(w);
+    } else if (dice < 83) {
+        recycle(w);
     } else if (dice < 85) {
         sim_preload(w->sim, w->at, (model_id)below(w, w->sc.n_models), one_in(w, 2));
     } else if (dice < 92) {
@@ -311,8 +344,8 @@ static void add_stats(struct sim_stats *to, const struct sim_stats *s)
     to->load_total += s->load_total;
 }
 
-int chaos_world(const struct chaos_conf *conf, uint64_t seed, struct sim_stats *ret_stats, struct strbuf *trace,
-                struct error *e)
+int chaos_world(const struct chaos_conf *conf, uint64_t seed, struct sim_stats *ret_stats,
+                struct strbuf *trace, struct error *e)
 {
     struct world *w = mem_zalloc(sizeof(*w));
     w->conf = conf;

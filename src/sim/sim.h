@@ -39,6 +39,7 @@ struct sim_request {
     msec serve_ms;    /* how long its answer takes; SIM_FOREVER: until somebody cuts it */
     msec leaves_ms;   /* its client gives up so long after its arrival; SIM_NEVER */
     bool positions;
+    bool side; /* serial's side lane */
 };
 
 struct sim_stats {
@@ -55,6 +56,8 @@ void sim_free(struct sim *m);
 void sim_arrive(struct sim *m, msec at, ticket_id id, const struct sim_request *r);
 void sim_leave(struct sim *m, msec at, ticket_id id);
 void sim_unload(struct sim *m, msec at, const model_id *models, size_t n); /* NULL: all */
+/* Their processes are to be replaced (SCHED_RECYCLE); after drain_ms their requests are cut. */
+void sim_recycle(struct sim *m, msec at, const model_id *models, size_t n, msec drain_ms);
 void sim_crash(struct sim *m, msec at, model_id model); /* nothing when it does not run then */
 void sim_preload(struct sim *m, msec at, model_id model, bool evict);
 void sim_drain(struct sim *m, msec at);
@@ -80,5 +83,8 @@ size_t sim_open(const struct sim *m); /* tickets that have not ended */
 /* Sees every event and every action as it is performed. */
 void sim_watch(struct sim *m, void (*on_event)(void *ctx, msec now, const struct sched_event *ev),
                void (*on_action)(void *ctx, msec now, const struct sched_action *a), void *ctx);
+
+/* Called after each event and its actions; may plan things and set ops. */
+void sim_after(struct sim *m, void (*fn)(void *ctx), void *ctx);
 
 #endif

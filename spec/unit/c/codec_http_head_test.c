@@ -41,6 +41,22 @@ TEST(a_token_is_what_rfc_9110_says)
     CHECK_TRUE(http_token_valid(S("Content-Type")));
 }
 
+TEST(control_bytes_are_found_at_every_place)
+{
+    char buf[40];
+    for (size_t len = 0; len < sizeof buf; len++) {
+        memset(buf, 'a', sizeof buf);
+        CHECK_TRUE(http_no_controls(str_n(buf, len)));
+        for (size_t at = 0; at < len; at++) {
+            for (int c = 0; c < 256; c++) {
+                buf[at] = (char)c;
+                CHECK_INT(c >= 0x20 && c != 0x7f, http_no_controls(str_n(buf, len)));
+            }
+            buf[at] = '\xff';
+        }
+    }
+}
+
 TEST(list_tokens_are_found_over_several_lines)
 {
     struct http_header f[] = {

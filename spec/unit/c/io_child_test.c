@@ -59,7 +59,9 @@ static void on_exited(void *ud, int status, int signal)
 static struct io_child *spawn(struct run *r, const char *script, int out, int extra)
 {
     const char *argv[] = { "sh", "-c", script, NULL };
-    struct io_child_conf conf = { .file = "sh", .argv = argv, .fds = { -1, out, -1, extra }, .n_fds = 4 };
+    struct io_child_conf conf = {
+        .file = "sh", .argv = argv, .fds = { -1, out, -1, extra }, .n_fds = 4
+    };
     struct error e = { 0 };
     struct io_child *c = io_child_spawn(r->loop, &conf, on_exited, r, &e);
     CHECK_TRUE(c != NULL);
@@ -93,7 +95,9 @@ TEST(a_program_that_is_not_there_is_an_error)
     struct run r;
     begin(&r);
     const char *argv[] = { "x", NULL };
-    struct io_child_conf conf = { .file = "/no/such/program", .argv = argv, .fds = { -1, -1, -1 }, .n_fds = 3 };
+    struct io_child_conf conf = {
+        .file = "/no/such/program", .argv = argv, .fds = { -1, -1, -1 }, .n_fds = 3
+    };
     struct error e = { 0 };
     CHECK_NULL(io_child_spawn(r.loop, &conf, on_exited, &r, &e));
     CHECK_INT(ERR_SYS, e.code);

@@ -386,6 +386,14 @@ TEST(a_dial_fails_later_or_is_cancelled)
     io_loop_free(m.l);
 }
 
+TEST(a_loop_may_end_while_a_name_is_looked_up)
+{
+    struct meeting m = { .l = io_loop_new() };
+    io_dial_cancel(io_dial(m.l, S("a..b"), 1, 5000, 0, on_dial, &m));
+    io_loop_free(m.l);
+    CHECK_INT(0, m.failed);
+}
+
 /* --- pool jobs --- */
 
 struct task {

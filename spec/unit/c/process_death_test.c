@@ -17,7 +17,8 @@
 
 /* Deaf, forked, in sessions of its own, holding the pipe. */
 #define STUBBORN                                                                                   \
-    "sh -c 'trap \"\" TERM HUP INT; (setsid sh -c \"sleep 1000 & exec sleep 1001\" &) ; sleep 1000 & "  \
+    "sh -c 'trap \"\" TERM HUP INT; (setsid sh -c \"sleep 1000 & exec sleep 1001\" &) ; sleep "    \
+    "1000 & "                                                                                      \
     "echo up; wait'"
 
 static pid_t parent_of(pid_t pid)
@@ -95,8 +96,8 @@ TEST(the_supervisor_is_small_and_holds_nothing_of_the_commands_pipe)
         ssize_t n = readlink(path, line, sizeof line - 1);
         if (n < 0)
             continue;
-        open_fds++;
         line[n] = '\0';
+        open_fds += strncmp(line, "/sys/fs/cgroup", 14) != 0;
         CHECK_TRUE(strncmp(line, "pipe:", 5) != 0);
     }
     CHECK_INT(5, open_fds); /* 0 1 2, the line, the signals */
@@ -153,6 +154,45 @@ TEST(a_supervisor_killed_while_starting_or_stopping_leaves_nothing)
     rig_end(&g);
 }
 
+TEST(a_supervisor_that_cannot_be_started_or_is_none_is_a_failed_start)
+{
+    struct proc_conf conf;
+    struct rig g;
+    rig_conf(&g, &conf, "sleep 1000");
+    rig_open(&g, &conf);
+    setenv("LUASWAP_SUPERVISOR", "/no/such/program", 1);
+    proc_start(g.p, 1);
+    rig_until_life(&g, "starting>stopped(1)!START");
+    CHECK_STR("failed to start command 'sleep 1000': cannot start /no/such/program: No such file or directory",
+              g.last_text);
+    setenv("LUASWAP_SUPERVISOR", "/bin/true", 1);
+    proc_start(g.p, 2);
+    rig_until_life(&g, "starting>stopped(2)!CLOSED");
+    unsetenv("LUASWAP_SUPERVISOR");
+    proc_start(g.p, 3);
+    rig_until_life(&g, "starting>ready(3)");
+    rig_end(&g);
+}
+
+TEST(a_command_that_is_too_long_is_a_failed_start)
+{
+    static char cmd[700000];
+    struct proc_conf conf;
+    struct rig g;
+    /* more than one argument may be in Linux, then more than the line takes */
+    for (size_t n = 200000; n <= 600000; n += 400000) {
+        memset(cmd, 'x', n);
+        memcpy(cmd, "echo ", 5);
+        cmd[n] = '\0';
+        rig_conf(&g, &conf, cmd);
+        rig_open(&g, &conf);
+        proc_start(g.p, 1);
+        rig_until_life(&g, "starting>stopped(1)!START");
+        CHECK_TRUE(strstr(g.last_text, n == 200000 ? "Argument list too long" : "are too long") != NULL);
+        rig_end(&g);
+    }
+}
+
 /* ---- the protocol itself, spoken by hand ---- */
 
 struct talk {
@@ -201,7 +241,8 @@ static void hear(struct talk *t, const char *part)
         if (poll(&p, 1, (int)(until - clock_msec())) > 0)
             n = read(t->line, t->heard + t->n, sizeof t->heard - t->n);
         if (n <= 0)
-            spec_miss(__FILE__, __LINE__, "never heard %s; heard: " STR_FMT, part, (int)t->n, t->heard);
+            spec_miss(__FILE__, __LINE__, "never heard %s; heard: " STR_FMT, part, (int)t->n,
+                      t->heard);
         t->n += (size_t)n;
     }
 }

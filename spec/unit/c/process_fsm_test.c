@@ -22,7 +22,9 @@ struct expect {
 };
 
 #define ROW(from, ev, to, acts, deadline, why)                                                     \
-    { PHASE_##from, PROC_EV_##ev, PHASE_##to, acts, deadline, PROC_WHY_##why }
+    {                                                                                              \
+        PHASE_##from, PROC_EV_##ev, PHASE_##to, acts, deadline, PROC_WHY_##why                     \
+    }
 #define NEVER MSEC_NEVER
 
 static const struct expect rows[] = {
@@ -156,10 +158,11 @@ static void check_row(const struct expect *x)
     unsigned acts = proc_fsm_step(&f, x->ev, NOW, 4000);
     msec deadline = x->deadline == KEEPS ? 7000 : x->deadline;
     if (f.phase != x->to || acts != x->acts || f.deadline != deadline || f.why != x->why)
-        spec_miss(__FILE__, __LINE__,
-                  "%s + %s: to %s acts %x deadline %" PRId64 " why %d; expected %s %x %" PRId64 " %d",
-                  proc_phase_name(x->from), proc_fsm_event_name(x->ev), proc_phase_name(f.phase), acts,
-                  f.deadline, (int)f.why, proc_phase_name(x->to), x->acts, deadline, (int)x->why);
+        spec_miss(
+            __FILE__, __LINE__,
+            "%s + %s: to %s acts %x deadline %" PRId64 " why %d; expected %s %x %" PRId64 " %d",
+            proc_phase_name(x->from), proc_fsm_event_name(x->ev), proc_phase_name(f.phase), acts,
+            f.deadline, (int)f.why, proc_phase_name(x->to), x->acts, deadline, (int)x->why);
 }
 
 TEST(every_row_of_the_table_does_what_the_contract_says)
@@ -179,7 +182,8 @@ TEST(an_event_without_a_row_changes_nothing)
                 continue;
             struct proc_fsm f = in_phase(p), before = f;
             unsigned acts = proc_fsm_step(&f, ev, NOW, 4000);
-            if (acts || f.phase != before.phase || f.deadline != before.deadline || f.why != before.why)
+            if (acts || f.phase != before.phase || f.deadline != before.deadline ||
+                f.why != before.why)
                 spec_miss(__FILE__, __LINE__, "%s + %s is not quiet", proc_phase_name(p),
                           proc_fsm_event_name(ev));
         }
@@ -313,7 +317,8 @@ TEST(random_lives_keep_the_promises)
         bool waits = f.phase == PHASE_READY || settled || f.phase == PHASE_ABORT_STUCK ||
                      f.phase == PHASE_STOP_STUCK;
         if (!legal || released != (started && settled) || waits != (f.deadline == MSEC_NEVER))
-            spec_miss(__FILE__, __LINE__, "seed %" PRIu64 " step %d: %s + %s -> %s acts %x", seed, i,
-                      proc_phase_name(phase), proc_fsm_event_name(ev), proc_phase_name(f.phase), acts);
+            spec_miss(__FILE__, __LINE__, "seed %" PRIu64 " step %d: %s + %s -> %s acts %x", seed,
+                      i, proc_phase_name(phase), proc_fsm_event_name(ev), proc_phase_name(f.phase),
+                      acts);
     }
 }

@@ -14,7 +14,7 @@ struct fake {
     const char *answers[8]; /* the last one is repeated; NULL: never answers */
     size_t n, at;
     unsigned conns, requests;
-    char first[512];        /* bytes of the first request */
+    char first[512]; /* bytes of the first request */
     struct list peers;
 };
 
@@ -59,8 +59,9 @@ static void peer_closed(void *ud)
 
 static void on_accept(void *ud, struct io_stream *s)
 {
-    static const struct io_stream_cb cb = { .data = peer_data, .eof = peer_end, .error = peer_error,
-                                            .closed = peer_closed };
+    static const struct io_stream_cb cb = {
+        .data = peer_data, .eof = peer_end, .error = peer_error, .closed = peer_closed
+    };
     struct fake *f = ud;
     struct peer *p = mem_zalloc(sizeof *p);
     p->s = s;
@@ -96,7 +97,8 @@ static void fake_close(struct fake *f)
 static char proxy[64];
 
 /* A rig whose model is `cmd` and whose server is the fake one. */
-static void open_with(struct rig *g, struct fake *f, const char *cmd, const char *base, msec health_ms)
+static void open_with(struct rig *g, struct fake *f, const char *cmd, const char *base,
+                      msec health_ms)
 {
     struct proc_conf conf;
     rig_conf(g, &conf, cmd);
@@ -154,7 +156,7 @@ TEST(a_server_that_listens_late_is_found_soon)
     listen_again(&f, &g);
     msec began = clock_msec();
     rig_until_life(&g, "starting>ready(1)");
-    CHECK_TRUE(clock_msec() - began < 60); /* 8 ms on a machine with nothing else to do */
+    CHECK_TRUE(clock_msec() - began < 500); /* 6 ms on a machine with nothing else to do */
     fake_close(&f);
     rig_end(&g);
 }
@@ -290,12 +292,12 @@ TEST(probing_is_dense_at_first_and_gentle_later)
     CHECK_INT(2, health_gap(0, false));
     CHECK_INT(2, health_gap(500, false));
     CHECK_INT(4, health_gap(800, false));
-    CHECK_INT(5, health_gap(1000, false));
-    CHECK_INT(5, health_gap(100000, false));
+    CHECK_INT(4, health_gap(1000, false));
+    CHECK_INT(4, health_gap(100000, false));
     CHECK_INT(50, health_gap(200000, false));
     CHECK_INT(2, health_gap(0, true));
     CHECK_INT(4, health_gap(999, true));
-    CHECK_INT(10, health_gap(1000, true));
-    CHECK_INT(100, health_gap(10000, true));
+    CHECK_INT(4, health_gap(1000, true));
+    CHECK_INT(4, health_gap(10000, true));
     CHECK_INT(250, health_gap(600000, true));
 }

@@ -13,9 +13,10 @@ struct rig {
     struct io_loop *loop;
     struct io_timer *limit;
     struct proc *p;
-    char tag[64];        /* "SPEC_TAG=..." in the environment of everything this rig has started */
-    struct strbuf lives; /* "stopped>starting starting>ready(1) ..." with tags and names of errors */
-    struct strbuf out;   /* what the command has written */
+    char tag[64]; /* "SPEC_TAG=..." in the environment of everything this rig has started */
+    struct strbuf
+        lives;         /* "stopped>starting starting>ready(1) ..." with tags and names of errors */
+    struct strbuf out; /* what the command has written */
     uint64_t out_bytes;
     struct proc_event last;
     char last_text[240];

@@ -69,8 +69,13 @@ void rig_conf(struct rig *g, struct proc_conf *conf, const char *cmd)
     snprintf(g->tag, sizeof g->tag, "SPEC_TAG=%016" PRIx64, n);
     env[0] = str_c(g->tag);
     *conf = (struct proc_conf){
-        .id = S("rig"), .cmd = str_c(cmd), .proxy = S("http://127.0.0.1:1"),
-        .check_endpoint = S("none"), .health_timeout_ms = 15000, .env = env, .n_env = 1,
+        .id = S("rig"),
+        .cmd = str_c(cmd),
+        .proxy = S("http://127.0.0.1:1"),
+        .check_endpoint = S("none"),
+        .health_timeout_ms = 15000,
+        .env = env,
+        .n_env = 1,
     };
 }
 
@@ -110,8 +115,9 @@ void rig_until(struct rig *g, bool (*done)(struct rig *g), const char *what)
     io_timer_set(g->limit, 10000);
     while (!done(g)) {
         if (g->late)
-            spec_miss(__FILE__, __LINE__, "waited in vain for %s; life " STR_FMT "; last text %s; output "
-                      STR_FMT, what, STR_ARG(strbuf_str(&g->lives)), g->last_text,
+            spec_miss(__FILE__, __LINE__,
+                      "waited in vain for %s; life " STR_FMT "; last text %s; output " STR_FMT,
+                      what, STR_ARG(strbuf_str(&g->lives)), g->last_text,
                       STR_ARG(str_sub(strbuf_str(&g->out), 0, 1000)));
         io_loop_run(g->loop);
     }
@@ -188,7 +194,8 @@ void rig_end(struct rig *g)
     io_timer_free(g->limit);
     struct strbuf open = STRBUF(4096);
     io_loop_handles(g->loop, &open);
-    if (str_find(strbuf_str(&open), S(" active")) >= 0 && str_find(strbuf_str(&open), S("process")) >= 0)
+    if (str_find(strbuf_str(&open), S(" active")) >= 0 &&
+        str_find(strbuf_str(&open), S("process")) >= 0)
         spec_miss(__FILE__, __LINE__, "open: " STR_FMT, STR_ARG(strbuf_str(&open)));
     strbuf_fini(&open);
     io_loop_free(g->loop);

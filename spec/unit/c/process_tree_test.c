@@ -12,7 +12,8 @@
 TEST(a_stat_line_is_read_behind_a_hostile_name)
 {
     struct tree_proc p;
-    CHECK_TRUE(tree_parse_stat(S("42 (a) R (b) S 7 8 9 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 123456 99"), &p));
+    CHECK_TRUE(tree_parse_stat(
+        S("42 (a) R (b) S 7 8 9 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 123456 99"), &p));
     CHECK_INT(42, p.pid);
     CHECK_INT('S', p.state);
     CHECK_INT(7, p.ppid);

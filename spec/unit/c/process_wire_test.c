@@ -24,9 +24,9 @@ TEST(a_word_of_any_bytes_survives_the_wire)
         strbuf_addc(&line, '\n');
         str got, verb, word;
         size_t used;
-        if (!wire_line(strbuf_str(&line), &got, &used) || used != line.len || !wire_word(&got, &verb) ||
-            !wire_word(&got, &word) || wire_word(&got, &verb) || !wire_text(&back, word) ||
-            !str_eq(strbuf_str(&back), str_n(bytes, n)))
+        if (!wire_line(strbuf_str(&line), &got, &used) || used != line.len ||
+            !wire_word(&got, &verb) || !wire_word(&got, &word) || wire_word(&got, &verb) ||
+            !wire_text(&back, word) || !str_eq(strbuf_str(&back), str_n(bytes, n)))
             spec_miss(__FILE__, __LINE__, "seed %" PRIu64 " round %d", seed, round);
         strbuf_fini(&line);
         strbuf_fini(&back);

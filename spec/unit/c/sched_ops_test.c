@@ -32,7 +32,8 @@ static enum ops_answer on_pick(void *ctx, const struct sched *s, struct ops_pick
     return r->pick;
 }
 
-static enum ops_answer on_plan(void *ctx, const struct sched *s, model_id target, struct ops_plan *ret)
+static enum ops_answer on_plan(void *ctx, const struct sched *s, model_id target,
+                               struct ops_plan *ret)
 {
     struct rig *r = ctx;
     r->plans++;
@@ -46,7 +47,8 @@ static enum ops_answer on_plan(void *ctx, const struct sched *s, model_id target
     return r->plan;
 }
 
-static enum ops_answer on_cost(void *ctx, const struct sched *s, model_id victim, model_id target, double *ret)
+static enum ops_answer on_cost(void *ctx, const struct sched *s, model_id victim, model_id target,
+                               double *ret)
 {
     struct rig *r = ctx;
     *ret = r->cost;
@@ -54,7 +56,8 @@ static enum ops_answer on_cost(void *ctx, const struct sched *s, model_id victim
 }
 
 /* The newest first. */
-static enum ops_answer on_score(void *ctx, const struct sched *s, const struct ticket *t, double *ret)
+static enum ops_answer on_score(void *ctx, const struct sched *s, const struct ticket *t,
+                                double *ret)
 {
     *ret = (double)t->id;
     return OPS_VALUE;
@@ -80,11 +83,17 @@ static void rig_init(struct rig *r, enum sched_kind kind, bool together)
     struct sched_model models[4] = { 0 };
     static const char *const ids[] = { "a", "b", "c", "d" };
     for (size_t i = 0; i < 4; i++)
-        models[i] = (struct sched_model){ .id = str_c(ids[i]), .unload_grace_ms = 1000, .group_swap = !together,
-                                          .group_exclusive = true, .preemptible = i == 0, .pinned = i == 3 };
+        models[i] = (struct sched_model){ .id = str_c(ids[i]),
+                                          .unload_grace_ms = 1000,
+                                          .group_swap = !together,
+                                          .group_exclusive = true,
+                                          .preemptible = i == 0,
+                                          .pinned = i == 3 };
     *r = (struct rig){ .plan = OPS_NONE, .pick = OPS_NONE };
     r->s = sched_new(&(struct sched_conf){ .kind = kind, .models = models, .n_models = 4 });
-    r->row = (struct policy_ops){ .name = "mine", .notes = ~0u, .pick_next = on_pick, .plan_swap = on_plan, .note = on_note };
+    r->row = (struct policy_ops){
+        .name = "mine", .notes = ~0u, .pick_next = on_pick, .plan_swap = on_plan, .note = on_note
+    };
     sched_set_ops(r->s, &r->row, r);
 }
 
@@ -120,12 +129,14 @@ static void tick(struct rig *r, msec at)
 
 static void up(struct rig *r, model_id m)
 {
-    post(r, (struct sched_event){ .kind = SCHED_MODEL_UP, .model = m, .swap = r->s->models[m]->op });
+    post(r,
+         (struct sched_event){ .kind = SCHED_MODEL_UP, .model = m, .swap = r->s->models[m]->op });
 }
 
 static void down(struct rig *r, model_id m)
 {
-    post(r, (struct sched_event){ .kind = SCHED_MODEL_DOWN, .model = m, .swap = r->s->models[m]->op });
+    post(r,
+         (struct sched_event){ .kind = SCHED_MODEL_DOWN, .model = m, .swap = r->s->models[m]->op });
 }
 
 static void done(struct rig *r, ticket_id t)
@@ -432,8 +443,10 @@ TEST(under_serial_with_reorder_a_row_orders_but_never_two_run)
 {
     struct sched_model models[2] = { { .id = S("a") }, { .id = S("b") } };
     struct rig r = { .pick = OPS_VALUE, .pick_ticket = 3 };
-    r.s = sched_new(&(struct sched_conf){ .kind = SCHED_KIND_SERIAL, .models = models, .n_models = 2, .serial_reorder = true });
-    r.row = (struct policy_ops){ .name = "mine", .notes = ~0u, .pick_next = on_pick, .note = on_note };
+    r.s = sched_new(&(struct sched_conf){
+        .kind = SCHED_KIND_SERIAL, .models = models, .n_models = 2, .serial_reorder = true });
+    r.row =
+        (struct policy_ops){ .name = "mine", .notes = ~0u, .pick_next = on_pick, .note = on_note };
     sched_set_ops(r.s, &r.row, &r);
     ready(&r, 0);
     arrive(&r, 1, 0);

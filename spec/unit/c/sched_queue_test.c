@@ -74,7 +74,8 @@ TEST(queue_keeps_order_and_ranks)
             sorted[n++] = &nodes[slot];
         }
         if (seq % 40 == 0)
-            compare(&q, sorted, n, (struct qkey){ (int64_t)rand_below(&r, 4) - 2, rand_below(&r, seq + 1) });
+            compare(&q, sorted, n,
+                    (struct qkey){ (int64_t)rand_below(&r, 4) - 2, rand_below(&r, seq + 1) });
     }
 }
 

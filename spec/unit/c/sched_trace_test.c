@@ -24,9 +24,18 @@ TEST(trace_event_lines_come_back)
 {
     model_id some[] = { 3, 0, 7 };
     for (int k = SCHED_ARRIVE; k <= SCHED_DRAIN; k++) {
-        struct sched_event ev = { .kind = (enum sched_ev_kind)k, .now = 123456789, .ticket = UINT64_MAX, .model = 4,
-                                  .swap = 17, .priority = -5, .op = 99, .want_positions = true, .evict = true,
-                                  .grace_ms = 250, .models = some, .n_models = 3 };
+        struct sched_event ev = { .kind = (enum sched_ev_kind)k,
+                                  .now = 123456789,
+                                  .ticket = UINT64_MAX,
+                                  .model = 4,
+                                  .swap = 17,
+                                  .priority = -5,
+                                  .op = 99,
+                                  .want_positions = true,
+                                  .evict = true,
+                                  .grace_ms = 250,
+                                  .models = some,
+                                  .n_models = 3 };
         if (k >= SCHED_MODEL_UP && k <= SCHED_MODEL_STUCK)
             ev.text = S("said \"no\"\n\\ and a \001 byte");
         same_event(&ev);
@@ -40,7 +49,9 @@ TEST(trace_event_line_is_readable)
 {
     struct strbuf b = STRBUF(4096);
     model_id some[] = { 1, 2 };
-    trace_event_line(&b, &(struct sched_event){ .kind = SCHED_UNLOAD, .now = 5, .op = 3, .models = some, .n_models = 2 });
+    trace_event_line(&b,
+                     &(struct sched_event){
+                         .kind = SCHED_UNLOAD, .now = 5, .op = 3, .models = some, .n_models = 2 });
     CHECK_STR("UNLOAD now=5 op=3 models=1,2\n", strbuf_str(&b));
     strbuf_fini(&b);
 }
@@ -48,8 +59,17 @@ TEST(trace_event_line_is_readable)
 TEST(trace_action_lines_come_back)
 {
     for (int k = SCHED_ADMIT; k <= SCHED_UNLOADED; k++) {
-        struct sched_action a = { .kind = (enum sched_act_kind)k, .ticket = 8, .model = 2, .swap = 5, .op = 6, .at = 1000,
-                                  .grace_ms = 30, .n = 12, .code = ERR_BUSY, .status = 429, .text = "why \"so\"" };
+        struct sched_action a = { .kind = (enum sched_act_kind)k,
+                                  .ticket = 8,
+                                  .model = 2,
+                                  .swap = 5,
+                                  .op = 6,
+                                  .at = 1000,
+                                  .grace_ms = 30,
+                                  .n = 12,
+                                  .code = ERR_BUSY,
+                                  .status = 429,
+                                  .text = "why \"so\"" };
         struct strbuf one = STRBUF(4096), two = STRBUF(4096);
         CHECK_TRUE(trace_action_line(&one, &a));
         struct trace_line l;
@@ -64,9 +84,17 @@ TEST(trace_action_lines_come_back)
 
 TEST(trace_parse_refuses_what_is_no_line)
 {
-    static const char *const bad[] = { "NONSENSE now=1", "ARRIVE now", "ARRIVE now=x", "ARRIVE ticket=-1", "ARRIVE model=4294967295",
-                                       "ARRIVE colour=1", "REJECT text=\"open", "REJECT text=\"\\u12\"", "UNLOAD models=1,x",
-                                       "ARRIVE priority=3000000000", "POSITION n=4294967296" };
+    static const char *const bad[] = { "NONSENSE now=1",
+                                       "ARRIVE now",
+                                       "ARRIVE now=x",
+                                       "ARRIVE ticket=-1",
+                                       "ARRIVE model=4294967295",
+                                       "ARRIVE colour=1",
+                                       "REJECT text=\"open",
+                                       "REJECT text=\"\\u12\"",
+                                       "UNLOAD models=1,x",
+                                       "ARRIVE priority=3000000000",
+                                       "POSITION n=4294967296" };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct trace_line l;
         struct error e = { 0 };
@@ -82,8 +110,10 @@ TEST(trace_ring_keeps_the_last_events_with_their_actions)
 {
     struct sched_ring *r = trace_ring_new();
     for (int i = 0; i < 3 * TRACE_EVENTS; i++) {
-        trace_ring_event(r, &(struct sched_event){ .kind = SCHED_DONE, .now = i, .ticket = (ticket_id)i });
-        trace_ring_action(r, &(struct sched_action){ .kind = SCHED_GRANT, .ticket = (ticket_id)i, .model = 1 });
+        trace_ring_event(
+            r, &(struct sched_event){ .kind = SCHED_DONE, .now = i, .ticket = (ticket_id)i });
+        trace_ring_action(
+            r, &(struct sched_action){ .kind = SCHED_GRANT, .ticket = (ticket_id)i, .model = 1 });
     }
     struct strbuf b = STRBUF(1u << 20);
     trace_ring_dump(r, &b);

@@ -210,6 +210,21 @@ models: {a: {cmd: "a ${PORT}", metadata: {x: [1, {y: "\n"}]}}}
     assert.equal(json.encode(json.decode(r.json).models), json.encode(c.models))
   end)
 
+  it('hides passwords in URLs and variables with telling names', function()
+    local c = json.decode(load([[
+models:
+  a:
+    cmd: a ${PORT} --via http://me:hidden1@h/x --also https://u:hidden2@i --not http://h:80/a@b
+    env: [HF_TOKEN=hidden3, "my_api_key=hidden4", PATH=/bin, OPENAI_KEY=, EMPTY]
+    proxy: http://u:hidden5@localhost:1
+peers: {p: {proxy: "https://u:hidden6@p", models: [m]}}
+]]).dump)
+    assert.equal('a 5800 --via http://me:***@h/x --also https://u:***@i --not http://h:80/a@b', c.models.a.cmd)
+    assert.same({ 'HF_TOKEN=***', 'my_api_key=***', 'PATH=/bin', 'OPENAI_KEY=', 'EMPTY' }, c.models.a.env)
+    assert.equal('http://u:***@localhost:1', c.models.a.proxy)
+    assert.equal('https://u:***@p', c.peers.p.proxy)
+  end)
+
   it('is a configuration that comes to the same again', function()
     local example = assert(io.open(require 'spec.shell'.root .. '/config.example.yaml')):read 'a'
     local once = load(example).json

@@ -190,12 +190,14 @@ local function life(seed, events, matrix)
   local names, n = {}, math.random(2, 5)
   for i = 1, n do
     names[i] = all[i]
-    v.models[all[i]] = { limit = math.random(3) == 1 and math.random(3) or nil, priority = math.random(2) == 1 and math.random(-3, 5) or nil }
+    v.models[all[i]] = { limit = math.random(3) == 1 and math.random(3) or nil,
+      priority = math.random(2) == 1 and math.random(-3, 5) or nil }
   end
   local layout = matrix and 1 or math.random(4)
   if layout > 1 then
     for i = 1, layout - 1 do
-      v.groups['g' .. i] = { swap = math.random(3) > 1, exclusive = math.random(3) > 1, persistent = math.random(4) == 1, members = {} }
+      v.groups['g' .. i] = { swap = math.random(3) > 1, exclusive = math.random(3) > 1,
+        persistent = math.random(4) == 1, members = {} }
     end
     for i = 1, n do
       local g = math.random(0, layout - 1)
@@ -292,7 +294,8 @@ describe('fifo against a second engine', function()
     for i = 1, tonumber(os.getenv 'LUASWAP_LIVES') or 150 do
       local v = life(seed + i, 80, i % 2 == 0)
       local ok, err = pcall(player.check, v, 'fifo')
-      assert(ok, ('LUASWAP_SEED=%d LUASWAP_LIVES=%d: %s\n%s'):format(seed, i, err, json.encode { v.models, v.groups, v.matrix or false }))
+      assert(ok, ('LUASWAP_SEED=%d LUASWAP_LIVES=%d: %s\n%s'):format(seed, i, err, json.encode { v.models,
+        v.groups, v.matrix or false }))
     end
   end)
 

@@ -62,7 +62,8 @@ describe('fifo', function()
   end)
 
   it('A041: two that evict the same model -> the second waits for the first swap', function()
-    local models = { { id = 'x', group = 1, group_exclusive = false }, { id = 'a', group = 2 }, { id = 'b', group = 3 } }
+    local models = { { id = 'x', group = 1, group_exclusive = false }, { id = 'a', group = 2 }, { id = 'b',
+      group = 3 } }
     local w = fifo(models):ready('x'):arrive('ra', 'a'):arrive('rb', 'b')
     w:expect { 'admit ra', 'swap a -x', 'stop x', 'admit rb' }
     w:down('x'):up('a'):expect { 'start a', 'grant ra' }
@@ -260,7 +261,8 @@ describe('fifo', function()
   end)
 
   it('A096: an unload of all stops the ones with the smallest grace first', function()
-    local w = fifo { { id = 'a', grace_ms = 45000, group_swap = false }, { id = 'b', grace_ms = 25000, group_swap = false },
+    local w = fifo { { id = 'a', grace_ms = 45000, group_swap = false }, { id = 'b', grace_ms = 25000,
+      group_swap = false },
       { id = 'c', grace_ms = 10000, group_swap = false }, { id = 'd', grace_ms = 25000, group_swap = false } }
     for _, m in ipairs { 'a', 'b', 'c', 'd' } do w:ready(m) end
     w:unload(nil, 4):expect { 'stop c', 'stop b', 'stop d', 'stop a' }
@@ -333,7 +335,8 @@ describe('groups', function()
   end)
 
   it('A066: two non-exclusive groups -> both load at once, nothing stops', function()
-    local w = fifo { { id = 'a', group = 1, group_exclusive = false }, { id = 'b', group = 2, group_exclusive = false } }
+    local w = fifo { { id = 'a', group = 1, group_exclusive = false }, { id = 'b', group = 2,
+      group_exclusive = false } }
     w:arrive('ra', 'a'):arrive('rb', 'b')
     w:expect { 'admit ra', 'swap a', 'start a', 'admit rb', 'swap b', 'start b' }
   end)
@@ -360,7 +363,8 @@ describe('matrix router', function()
   end
 
   it('A070: single-model sets evict each other, a shared set does not, loads run in parallel', function()
-    with({ 'a', 'b' }, { { 's', 'a' }, { 't', 'b' } }):ready('a'):arrive('r', 'b'):expect { 'admit r', 'swap b -a', 'stop a' }
+    with({ 'a', 'b' }, { { 's', 'a' }, { 't', 'b' } }):ready('a'):arrive('r', 'b')
+      :expect { 'admit r', 'swap b -a', 'stop a' }
     with({ 'a', 'b' }, { { 's', 'a & b' } }):ready('a'):arrive('r', 'b'):expect { 'admit r', 'swap b', 'start b' }
     with({ 'a', 'b' }, { { 's', 'a & b' } }):arrive('r1', 'a'):arrive('r2', 'b')
       :expect { 'admit r1', 'swap a', 'start a', 'admit r2', 'swap b', 'start b' }

@@ -68,8 +68,12 @@ end
 function play:cancel(name) return self:post { kind = 'CANCEL', ticket = self.ids[name] } end
 function play:done(name) return self:post { kind = 'DONE', ticket = self.ids[name] } end
 function play:retry(name) return self:post { kind = 'RETRY', ticket = self.ids[name] } end
-function play:up(model, swap) return self:post { kind = 'MODEL_UP', model = model, swap = swap or self.s:order(model) } end
-function play:down(model, swap) return self:post { kind = 'MODEL_DOWN', model = model, swap = swap or self.s:order(model) } end
+function play:up(model, swap)
+  return self:post { kind = 'MODEL_UP', model = model, swap = swap or self.s:order(model) }
+end
+function play:down(model, swap)
+  return self:post { kind = 'MODEL_DOWN', model = model, swap = swap or self.s:order(model) }
+end
 function play:crash(model) return self:post { kind = 'MODEL_DOWN', model = model, swap = 0 } end
 function play:stuck(model) return self:post { kind = 'MODEL_STUCK', model = model, swap = self.s:order(model) } end
 function play:failed(model, text)
@@ -77,6 +81,9 @@ function play:failed(model, text)
 end
 function play:unload(models, op, grace)
   return self:post { kind = 'UNLOAD', models = models, op = op or 1, grace_ms = grace }
+end
+function play:recycle(models, op, patience)
+  return self:post { kind = 'RECYCLE', models = models, op = op or 1, grace_ms = patience or 30000 }
 end
 function play:preload(model, evict) return self:post { kind = 'PRELOAD', model = model, evict = evict } end
 function play:drain() return self:post { kind = 'DRAIN' } end

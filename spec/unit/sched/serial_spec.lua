@@ -8,7 +8,8 @@ describe('serial, the fork\'s cases', function()
   end)
 
   it('A002: model stopped, one request -> one start, served after it', function()
-    play.serial('a'):arrive('r', 'a'):expect { 'admit r', 'swap a', 'start a' }:up('a'):expect { 'grant r' }:done('r'):expect {}
+    play.serial('a'):arrive('r', 'a'):expect { 'admit r', 'swap a', 'start a' }:up('a')
+      :expect { 'grant r' }:done('r'):expect {}
   end)
 
   it('A003: unknown model -> refused, no swap', function()
@@ -178,7 +179,8 @@ describe('serial, ours', function()
     assert.equal(11000, w.wake)
   end)
 
-  it('A025 S-6: an evictee refuses to die -> 503, the target is not spawned, others are served when it is gone', function()
+  it('A025 S-6: an evictee refuses to die -> 503, the target is not spawned, others are served when it is gone',
+    function()
     local w = play.serial('a', 'b'):ready('a'):arrive('r1', 'b'):arrive('r2', 'a')
     w:expect { 'admit r1', 'swap b -a', 'stop a', 'admit r2' }
     w:stuck('a'):expect { 'reject r1 stuck' }
@@ -240,7 +242,8 @@ describe('serial, ours', function()
   end)
 
   it('places: told to those that ask, only when they change', function()
-    local w = play.serial('a', 'b'):arrive('r1', 'a', { positions = true }):arrive('r2', 'b', { positions = true }):told { 'r2:1' }
+    local w = play.serial('a', 'b'):arrive('r1', 'a', { positions = true })
+      :arrive('r2', 'b', { positions = true }):told { 'r2:1' }
     w:arrive('r3', 'a'):told {}
     w:arrive('r4', 'a', { positions = true }):told { 'r4:3' }
     w:cancel('r3'):told { 'r4:2' }
@@ -308,9 +311,29 @@ describe('serial, ours', function()
     for i = 1, 5 do w:arrive('a' .. i, 'a') end
     w:arrive('b1', 'b'):arrive('a6', 'a')
     w:take()
-    w:failed('a'):expect { 'reject a1 start', 'reject a2 start', 'reject a3 start', 'reject a4 start', 'reject a5 start',
+    w:failed('a'):expect { 'reject a1 start', 'reject a2 start', 'reject a3 start', 'reject a4 start',
+      'reject a5 start',
       'swap b', 'start b' }
     assert.equal('a6', w:line())
+  end)
+
+  it('S-13: a side request runs beside the one whose turn it is, on the model that is up', function()
+    local w = play.new { kind = 'serial', models = { { id = 'a', grace_ms = 300, ttl_ms = 50 }, 'b' } }:ready('a')
+    w:arrive('r1', 'a'):arrive('s1', 'a', { side = true }):arrive('r2', 'a')
+    w:expect { 'admit r1', 'grant r1', 'admit s1', 'grant s1', 'admit r2' }
+    w:done('r1'):expect { 'grant r2' } -- not held up by it
+    w:done('r2'):tick(1000):expect {} -- it counts for the TTL
+    w:arrive('r3', 'b'):expect { 'admit r3', 'swap b -a' } -- and is waited for, but not for ever
+    w:arrive('s2', 'a', { side = true }):expect { 'admit s2' }
+    w:tick(1300):expect { 'abort s1' }
+    w:done('s1'):expect { 'stop a' }
+    w:down('a'):up('b'):expect { 'start b', 'grant r3' }
+  end)
+
+  it('S-13: a side request for a model that is not up waits for its turn', function()
+    local w = play.serial('a', 'b'):ready('a'):arrive('r1', 'a'):arrive('s1', 'b', { side = true })
+    w:expect { 'admit r1', 'grant r1', 'admit s1' }
+    w:done('r1'):expect { 'swap b -a', 'stop a' }
   end)
 
   it('S-14: preloads never push out a model unless they are told to', function()
@@ -337,7 +360,8 @@ describe('serial, ours', function()
   end)
 
   it('S-17: unload of everything leaves requests for models that are not loaded in line', function()
-    local w = play.serial('a', 'b', 'c'):ready('a'):arrive('ra', 'a'):arrive('rb', 'b'):arrive('ra2', 'a'):arrive('rc', 'c')
+    local w = play.serial('a', 'b', 'c'):ready('a'):arrive('ra', 'a'):arrive('rb', 'b'):arrive('ra2', 'a')
+      :arrive('rc', 'c')
     w:take()
     w:unload(nil, 9):expect { 'reject ra2 unloaded', 'stop a' }
     assert.equal('rb rc', w:line())

@@ -1,0 +1,755 @@
+/* One Lua state per policy: capped memory, a sandboxed environment, modules. Lua 5.4 differences live here. */
+#include "policy/priv.h"
+
+#include "base/check.h"
+
+#include <errno.h>
+#include <lualib.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+/* ---- memory ---- */
+
+static void *alloc(void *ud, void *ptr, size_t osize, size_t nsize)
+{
+    struct policy *p = ud;
+    size_t old = ptr ? osize : 0;
+    if (nsize == 0) {
+        free(ptr);
+        p->mem_used -= old;
+        return NULL;
+    }
+    if (nsize > old) {
+        bool tight = p->in_hook && !p->m.killed;
+        size_t limit = p->mem_limit - (tight ? POLICY_ERROR_RESERVE : 0);
+        if (p->mem_used + (nsize - old) > limit) {
+            p->mem_hit = true;
+            return NULL;
+        }
+        if (nsize >= 2048)
+            gate_alloc_note(p, nsize);
+    }
+    void *now = realloc(ptr, nsize);
+    if (!now)
+        return NULL;
+    p->mem_used = p->mem_used - old + nsize;
+    if (p->mem_used > p->mem_peak)
+        p->mem_peak = p->mem_used;
+    return now;
+}
+
+struct policy *vm_policy(lua_State *L)
+{
+    return *(struct policy **)lua_getextraspace(L);
+}
+
+void vm_warn(struct policy *p, const char *fmt, ...)
+{
+    char line[300];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof(line), fmt, ap);
+    va_end(ap);
+    strbuf_addf(&p->warnings, "%s\n", line);
+    lib_log(p, POLICY_LOG_WARN, line);
+}
+
+/* The collector never runs inside a hook; here it works until nothing is owed or the time is up. */
+void vm_gc_idle(struct policy *p, uint64_t budget_ns)
+{
+    if (!p->L || p->in_hook)
+        return;
+    size_t live = p->mem_after_gc, grown = p->mem_used > live ? p->mem_used - live : 0;
+    if (!p->gc_running && grown < (live / 2 > (64u << 10) ? live / 2 : (64u << 10)))
+        return;
+    bool urgent = p->mem_used > p->mem_limit / 4 * 3;
+    uint64_t begin = clock_nsec(), end = begin + (urgent ? budget_ns * 8 : budget_ns);
+    p->gc_running = true;
+    do {
+        if (lua_gc(p->L, LUA_GCSTEP, 1)) {
+            p->gc_running = false;
+            p->mem_after_gc = p->mem_used;
+            break;
+        }
+    } while (clock_nsec() < end);
+    p->gc_ns += clock_nsec() - begin;
+}
+
+/* ---- read-only tables ---- */
+
+static int ro_newindex(lua_State *L)
+{
+    return luaL_error(L, "read-only table");
+}
+
+static int ro_len(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)lua_rawlen(L, lua_upvalueindex(1)));
+    return 1;
+}
+
+static int ro_pairs(lua_State *L)
+{
+    lua_settop(L, 0);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    return vm_pairs(L);
+}
+
+void vm_freeze(lua_State *L, bool deep)
+{
+    luaL_checkstack(L, 6, "nested too deeply");
+    int data = lua_gettop(L);
+    if (deep) {
+        for (lua_pushnil(L); lua_next(L, data);) {
+            if (lua_istable(L, -1)) {
+                vm_freeze(L, true);
+                lua_pushvalue(L, -2);
+                lua_insert(L, -2);
+                lua_rawset(L, data); /* assigning to an existing field is allowed in a traversal */
+            } else {
+                lua_pop(L, 1);
+            }
+        }
+    }
+    lua_newtable(L);
+    lua_createtable(L, 0, 5);
+    lua_pushvalue(L, data);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, ro_newindex);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushvalue(L, data);
+    lua_pushcclosure(L, ro_len, 1);
+    lua_setfield(L, -2, "__len");
+    lua_pushvalue(L, data);
+    lua_pushcclosure(L, ro_pairs, 1);
+    lua_setfield(L, -2, "__pairs");
+    lua_pushboolean(L, false);
+    lua_setfield(L, -2, "__metatable");
+    lua_setmetatable(L, -2);
+    lua_replace(L, data);
+}
+
+/* ---- pairs ---- */
+
+struct key {
+    int rank; /* numbers, strings, booleans, the rest as they come */
+    lua_Number n;
+    str s;
+    lua_Integer at;
+};
+
+static int key_cmp(const void *a, const void *b)
+{
+    const struct key *x = a, *y = b;
+    if (x->rank != y->rank)
+        return x->rank - y->rank;
+    if (x->n < y->n || x->n > y->n)
+        return x->n < y->n ? -1 : 1;
+    int c = x->rank == 1 ? str_cmp(x->s, y->s) : 0;
+    return c ? c : (x->at > y->at) - (x->at < y->at);
+}
+
+static int keys_next(lua_State *L)
+{
+    for (;;) {
+        lua_Integer i = lua_tointeger(L, lua_upvalueindex(3)) + 1;
+        lua_pushinteger(L, i);
+        lua_replace(L, lua_upvalueindex(3));
+        if (lua_rawgeti(L, lua_upvalueindex(1), i) == LUA_TNIL)
+            return 1;
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL)
+            return 2;
+        lua_pop(L, 2);
+        gate_charge(L, 1);
+    }
+}
+
+static int ordered_pairs(lua_State *L, bool reversed)
+{
+    lua_Integer n = 0;
+    for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1))
+        n++;
+    gate_charge(L, (uint64_t)n * 2);
+    struct key *keys = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof(*keys), 0);
+    lua_createtable(L, (int)n, 0); /* as they come, which keeps the strings alive */
+    lua_Integer i = 0;
+    for (lua_pushnil(L); i < n && lua_next(L, 1); i++) {
+        lua_pop(L, 1);
+        struct key *k = &keys[i];
+        *k = (struct key){ .rank = 3, .at = i + 1 };
+        int type = lua_type(L, -1);
+        if (type == LUA_TNUMBER) {
+            k->rank = 0;
+            k->n = lua_tonumber(L, -1);
+        } else if (type == LUA_TSTRING) {
+            k->rank = 1;
+            k->s.ptr = lua_tolstring(L, -1, &k->s.len);
+        } else if (type == LUA_TBOOLEAN) {
+            k->rank = 2;
+            k->n = lua_toboolean(L, -1);
+        }
+        lua_pushvalue(L, -1);
+        lua_rawseti(L, -3, i + 1);
+    }
+    lua_settop(L, 3); /* t, keys, names */
+    qsort(keys, (size_t)n, sizeof(*keys), key_cmp);
+    lua_createtable(L, (int)n, 0);
+    for (i = 0; i < n; i++) {
+        lua_rawgeti(L, 3, keys[reversed ? n - 1 - i : i].at);
+        lua_rawseti(L, 4, i + 1);
+    }
+    lua_pushvalue(L, 1);
+    lua_pushinteger(L, 0);
+    lua_pushcclosure(L, keys_next, 3);
+    return 1;
+}
+
+int vm_pairs(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    if (luaL_getmetafield(L, 1, "__pairs") != LUA_TNIL) {
+        lua_pushvalue(L, 1);
+        lua_call(L, 1, 3);
+        return 3;
+    }
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    enum policy_pairs how = vm_policy(L)->ps->conf.pairs;
+    if (how != POLICY_PAIRS_NATIVE)
+        return ordered_pairs(L, how == POLICY_PAIRS_REVERSED);
+    lua_getfield(L, LUA_REGISTRYINDEX, "policy.next");
+    lua_pushvalue(L, 1);
+    lua_pushnil(L);
+    return 3;
+}
+
+/* ---- the basic library ---- */
+
+static int b_setmetatable(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_argexpected(L, lua_isnil(L, 2) || lua_istable(L, 2), 2, "nil or table");
+    if (lua_istable(L, 2)) {
+        lua_pushliteral(L, "__gc");
+        if (lua_rawget(L, 2) != LUA_TNIL)
+            return luaL_error(L, "'__gc' is not available in policies");
+        lua_pop(L, 1);
+    }
+    if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL)
+        return luaL_error(L, "cannot change a protected metatable");
+    lua_settop(L, 2);
+    lua_setmetatable(L, 1);
+    return 1;
+}
+
+static int b_getmetatable(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    if (!lua_istable(L, 1) || !lua_getmetatable(L, 1)) {
+        lua_pushnil(L);
+        return 1;
+    }
+    lua_pushliteral(L, "__metatable");
+    if (lua_rawget(L, -2) == LUA_TNIL)
+        lua_pop(L, 1);
+    return 1;
+}
+
+/* Returns what it gets, but a kill goes on through it. */
+static int b_pcall_done(lua_State *L, int status, lua_KContext ctx)
+{
+    if (status == LUA_ERRMEM)
+        vm_policy(L)->m.killed = KILL_MEMORY;
+    if (status != LUA_OK && status != LUA_YIELD && gate_killed(L))
+        return gate_reraise(L);
+    bool ok = status == LUA_OK || status == LUA_YIELD;
+    lua_pushboolean(L, ok);
+    lua_replace(L, 1);
+    return lua_gettop(L);
+}
+
+static int b_pcall(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    lua_pushboolean(L, true);
+    lua_insert(L, 1);
+    int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, b_pcall_done);
+    if (status != LUA_OK) {
+        /* true and the message are left */
+        lua_insert(L, 2);
+        lua_settop(L, 2);
+    }
+    return b_pcall_done(L, status, 0);
+}
+
+/* Loads `text` with the environment as its only upvalue. */
+static void load_chunk(lua_State *L, struct policy *p, str text, const char *name)
+{
+    char chunk[300];
+    snprintf(chunk, sizeof(chunk), "@%s", name);
+    if (text.len >= 3 && memcmp(text.ptr, "\xef\xbb\xbf", 3) == 0)
+        text = str_sub(text, 3, text.len - 3);
+    if (luaL_loadbufferx(L, text.ptr ? text.ptr : "", text.len, chunk, "t") != LUA_OK)
+        lua_error(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, p->ref_env);
+    if (!lua_setupvalue(L, -2, 1))
+        lua_pop(L, 1);
+    p->hash_sum = str_hash(text, p->hash_sum ? p->hash_sum : 0x5bd1e995u);
+}
+
+static bool module_name_ok(str s)
+{
+    if (s.len == 0 || s.len > 100 || s.ptr[0] == '.' || s.ptr[s.len - 1] == '.')
+        return false;
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || chr_digit(c) || c == '_' || c == '-';
+        if (!word && !(c == '.' && s.ptr[i - 1] != '.'))
+            return false;
+    }
+    return true;
+}
+
+static int b_require(lua_State *L)
+{
+    struct policy *p = vm_policy(L);
+    str name;
+    name.ptr = luaL_checklstring(L, 1, &name.len);
+    lua_settop(L, 1);
+    if (!module_name_ok(name))
+        return luaL_error(L, "require: '%s' is no module name (words with dots between)", name.ptr);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, p->ref_loaded);
+    lua_pushvalue(L, 1);
+    if (lua_rawget(L, 2) != LUA_TNIL) {
+        if (lua_islightuserdata(L, -1))
+            return luaL_error(L, "require: '%s' requires itself", name.ptr);
+        return 1;
+    }
+    lua_pushvalue(L, 1);
+    lua_pushlightuserdata(L, p); /* being loaded */
+    lua_rawset(L, 2);
+    if (str_starts(name, S("luaswap."))) {
+        size_t len;
+        const char *text = policy_embedded(name, &len);
+        if (!text)
+            return luaL_error(L, "require: there is no module '%s'", name.ptr);
+        load_chunk(L, p, str_n(text, len), name.ptr);
+    } else {
+        char path[700];
+        const char *slash = strrchr(p->file, '/');
+        int dir = slash ? (int)(slash - p->file) + 1 : 0;
+        int n = snprintf(path, sizeof(path), "%.*s" STR_FMT ".lua", dir, p->file, STR_ARG(name));
+        for (int i = dir; i < n - 4 && (size_t)i < sizeof(path); i++)
+            if (path[i] == '.')
+                path[i] = '/';
+        struct error e = { 0 };
+        if (vm_read_file(path, &p->scratch, &e) < 0)
+            return luaL_error(L, "require: %s", e.msg);
+        load_chunk(L, p, strbuf_str(&p->scratch), path);
+    }
+    lua_call(L, 0, 1);
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        lua_pushboolean(L, true);
+    }
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, 2);
+    return 1;
+}
+
+static int env_newindex(lua_State *L)
+{
+    const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "?";
+    return luaL_error(L, "assignment to undeclared global '%s' (use local, or luaswap.state to keep it)", name);
+}
+
+static int m_random(lua_State *L)
+{
+    struct policy *p = vm_policy(L);
+    int n = lua_gettop(L);
+    if (n == 0) {
+        lua_pushnumber(L, rand_unit(&p->rand));
+        return 1;
+    }
+    lua_Integer lo = n == 1 ? 1 : luaL_checkinteger(L, 1), hi = luaL_checkinteger(L, n == 1 ? 1 : 2);
+    if (n == 1 && hi == 0) {
+        lua_pushinteger(L, (lua_Integer)rand_u64(&p->rand));
+        return 1;
+    }
+    luaL_argcheck(L, lo <= hi, n == 1 ? 1 : 2, "interval is empty");
+    uint64_t span = (uint64_t)hi - (uint64_t)lo;
+    uint64_t r = span == UINT64_MAX ? rand_u64(&p->rand) : rand_below(&p->rand, span + 1);
+    lua_pushinteger(L, (lua_Integer)((uint64_t)lo + r));
+    return 1;
+}
+
+/* utf8 functions read their whole subject. */
+static int counted_utf8(lua_State *L)
+{
+    int n = lua_gettop(L);
+    gate_charge(L, (lua_type(L, 1) == LUA_TSTRING ? lua_rawlen(L, 1) / 4 : 0) + (uint64_t)n);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, n, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
+/* The loaded library at the top becomes a copy without the names in `without`. */
+static void copy_library(lua_State *L, const char *const *without, size_t n, lua_CFunction wrap)
+{
+    int from = lua_gettop(L);
+    lua_newtable(L);
+    for (lua_pushnil(L); lua_next(L, from); lua_pop(L, 1)) {
+        const char *name = lua_tostring(L, -2);
+        bool skip = false;
+        for (size_t i = 0; i < n; i++)
+            skip = skip || strcmp(name, without[i]) == 0;
+        if (skip)
+            continue;
+        lua_pushvalue(L, -1);
+        if (wrap && lua_iscfunction(L, -1))
+            lua_pushcclosure(L, wrap, 1);
+        lua_setfield(L, from + 1, name);
+    }
+    lua_remove(L, from);
+}
+
+static void open_environment(lua_State *L, struct policy *p)
+{
+    static const char *const basic[] = { "assert", "error", "ipairs", "next", "select", "tonumber", "type",
+                                         "rawequal", "rawlen", "rawget", "rawset" };
+    static const char *const no_math[] = { "random", "randomseed" };
+    lua_newtable(L); /* what is visible */
+    int seen = lua_gettop(L);
+    luaL_requiref(L, "_G", luaopen_base, 0);
+    for (size_t i = 0; i < ARRAY_LEN(basic); i++) {
+        lua_getfield(L, -1, basic[i]);
+        if (strcmp(basic[i], "next") == 0) {
+            lua_pushvalue(L, -1);
+            lua_setfield(L, LUA_REGISTRYINDEX, "policy.next");
+        }
+        lua_setfield(L, seen, basic[i]);
+    }
+    lua_pop(L, 1);
+    lib_string_open(L);
+    lua_newtable(L); /* metatable of strings */
+    lua_pushvalue(L, -2);
+    lua_setfield(L, -2, "__index");
+    lua_pushboolean(L, false);
+    lua_setfield(L, -2, "__metatable");
+    lua_pushliteral(L, "");
+    lua_insert(L, -2);
+    lua_setmetatable(L, -2);
+    lua_pop(L, 1);
+    vm_freeze(L, false);
+    lua_setfield(L, seen, "string");
+    lib_table_open(L);
+    vm_freeze(L, false);
+    lua_setfield(L, seen, "table");
+    luaL_requiref(L, "math", luaopen_math, 0);
+    copy_library(L, no_math, ARRAY_LEN(no_math), NULL);
+    lua_pushcfunction(L, m_random);
+    lua_setfield(L, -2, "random");
+    vm_freeze(L, false);
+    lua_setfield(L, seen, "math");
+    luaL_requiref(L, "utf8", luaopen_utf8, 0);
+    copy_library(L, NULL, 0, counted_utf8);
+    vm_freeze(L, false);
+    lua_setfield(L, seen, "utf8");
+    static const luaL_Reg own[] = { { "setmetatable", b_setmetatable }, { "getmetatable", b_getmetatable },
+                                    { "pcall", b_pcall }, { "require", b_require }, { "pairs", vm_pairs },
+                                    { NULL, NULL } };
+    luaL_setfuncs(L, own, 0);
+    lua_getfield(L, LUA_REGISTRYINDEX, "policy.tostring");
+    lua_setfield(L, seen, "tostring");
+    lib_core_open(L, p);
+    lua_setfield(L, seen, "luaswap");
+    /* _ENV is empty itself, so that every assignment to a global is seen. */
+    lua_newtable(L);
+    lua_createtable(L, 0, 3);
+    lua_pushvalue(L, seen);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, env_newindex);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushboolean(L, false);
+    lua_setfield(L, -2, "__metatable");
+    lua_setmetatable(L, -2);
+    p->ref_env = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_settop(L, seen - 1);
+}
+
+static int open_protected(lua_State *L)
+{
+    struct policy *p = lua_touserdata(L, 1);
+    lua_settop(L, 0);
+    lua_newtable(L);
+    p->ref_loaded = luaL_ref(L, LUA_REGISTRYINDEX);
+    view_open(L, p);
+    open_environment(L, p);
+    /* Nothing of the standard libraries stays within reach. */
+    lua_pushnil(L);
+    lua_setfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_newtable(L);
+    lua_rawseti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+    return 0;
+}
+
+int vm_open(struct policy *p, struct error *e)
+{
+    strbuf_init(&p->scratch, 4u << 20);
+    strbuf_init(&p->warnings, 16u << 10);
+    p->L = lua_newstate(alloc, p);
+    if (!p->L)
+        return error_set(e, ERR_LIMIT, "no memory for a Lua state");
+    *(struct policy **)lua_getextraspace(p->L) = p;
+    lua_gc(p->L, LUA_GCINC, 100, 200, 11);
+    lua_gc(p->L, LUA_GCSTOP);
+    for (size_t i = 0; i < POLICY_HOOKS; i++)
+        p->refs[i] = LUA_NOREF;
+    p->ref_migrate = LUA_NOREF;
+    return gate_run(p, POLICY_ON_START, 0, 0, open_protected, p, e);
+}
+
+void vm_close(struct policy *p)
+{
+    if (p->L)
+        lua_close(p->L);
+    p->L = NULL;
+    strbuf_fini(&p->scratch);
+    strbuf_fini(&p->warnings);
+}
+
+int vm_read_file(const char *path, struct strbuf *out, struct error *e)
+{
+    strbuf_clear(out);
+    out->full = false;
+    FILE *f = fopen(path, "rb");
+    if (!f)
+        return error_sys(e, ERR_NOTFOUND, errno, "cannot read %s", path);
+    size_t n = 1;
+    while (n > 0 && strbuf_reserve(out, 16384)) {
+        n = fread(out->ptr + out->len, 1, 16384, f);
+        strbuf_took(out, n);
+    }
+    bool bad = ferror(f) != 0;
+    fclose(f);
+    if (bad)
+        return error_set(e, ERR_SYS, "cannot read %s", path);
+    return n > 0 ? error_set(e, ERR_LIMIT, "%s is too large", path) : 0;
+}
+
+/* ---- the table that the chunk returns ---- */
+
+static const char *const members[] = {
+#define HOOK(id, name, kind, args, ret, doc) name,
+#include "policy/api.def"
+    "api",        "name",       "version", "requires", "settings",     "fast_ready",
+    "plan_ready", "classic",    "migrate", "tick_interval", "description",
+};
+
+static size_t distance(str a, str b)
+{
+    size_t row[64];
+    if (a.len >= 64 || b.len >= 64)
+        return 99;
+    for (size_t j = 0; j <= b.len; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= a.len; i++) {
+        size_t diag = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b.len; j++) {
+            size_t best = diag + (a.ptr[i - 1] != b.ptr[j - 1]);
+            diag = row[j];
+            if (row[j] + 1 < best)
+                best = row[j] + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            row[j] = best;
+        }
+    }
+    return row[b.len];
+}
+
+const char *vm_suggest(str name, const char *const *known, size_t n)
+{
+    const char *best = NULL;
+    size_t least = name.len / 3 + 1;
+    for (size_t i = 0; i < n; i++) {
+        size_t d = distance(name, str_c(known[i]));
+        if (d <= least && d > 0) {
+            least = d - 1;
+            best = known[i];
+        }
+    }
+    return best;
+}
+
+static bool flag(lua_State *L, const char *name)
+{
+    int type = lua_getfield(L, 1, name);
+    if (type != LUA_TNIL && type != LUA_TBOOLEAN)
+        luaL_error(L, "%s: a boolean expected, got a %s", name, lua_typename(L, type));
+    bool v = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return v;
+}
+
+static void read_name(lua_State *L, struct policy *p)
+{
+    if (lua_getfield(L, 1, "name") != LUA_TSTRING)
+        luaL_error(L, "name is missing: a policy returns { api = 1, name = \"...\", ... }");
+    size_t len;
+    const char *name = lua_tolstring(L, -1, &len);
+    bool ok = len >= 1 && len <= POLICY_NAME_MAX;
+    for (size_t i = 0; i < len; i++)
+        ok = ok && ((name[i] >= 'a' && name[i] <= 'z') || chr_digit(name[i]) || name[i] == '-');
+    if (!ok)
+        luaL_error(L, "name must be 1 to 32 of a-z, 0-9 and '-'");
+    snprintf(p->name, sizeof(p->name), "%s", name);
+    lua_pop(L, 1);
+    int type = lua_getfield(L, 1, "version");
+    if (type != LUA_TNIL && type != LUA_TSTRING)
+        luaL_error(L, "version: a string expected");
+    snprintf(p->version, sizeof(p->version), "%s", type == LUA_TSTRING ? lua_tostring(L, -1) : "");
+    lua_pop(L, 1);
+}
+
+static void read_api(lua_State *L, struct policy *p)
+{
+    int isint;
+    lua_getfield(L, 1, "api");
+    lua_Integer api = lua_tointegerx(L, -1, &isint);
+    if (!isint)
+        luaL_error(L, "api is missing: write api = %d", POLICY_API_LEVEL);
+    if (api > POLICY_API_LEVEL)
+        luaL_error(L, "api = %d: this luaswap offers level %d; a newer release is needed", (int)api, POLICY_API_LEVEL);
+    if (api < POLICY_API_COMPATIBLE)
+        luaL_error(L, "api = %d: the oldest level that still works is %d", (int)api, POLICY_API_COMPATIBLE);
+    p->api = (int)api;
+    lua_pop(L, 1);
+}
+
+static bool has_capability(const struct policies *ps, const char *cap)
+{
+    if (strcmp(cap, "gpu") == 0)
+        return !ps->conf.no_gpu;
+    if (strcmp(cap, "http") == 0)
+        return !ps->conf.no_http;
+    return strcmp(cap, "body") == 0 || strcmp(cap, "preempt") == 0;
+}
+
+int lib_has(lua_State *L);
+int lib_has(lua_State *L)
+{
+    lua_pushboolean(L, has_capability(vm_policy(L)->ps, luaL_checkstring(L, 1)));
+    return 1;
+}
+
+static void read_requires(lua_State *L, struct policy *p)
+{
+    int type = lua_getfield(L, 1, "requires");
+    if (type == LUA_TNIL) {
+        lua_pop(L, 1);
+        return;
+    }
+    if (type != LUA_TTABLE)
+        luaL_error(L, "requires: a list of capabilities expected");
+    for (lua_Integer i = 1; lua_geti(L, -1, i) != LUA_TNIL; i++) {
+        const char *cap = luaL_checkstring(L, -1);
+        if (!has_capability(p->ps, cap))
+            luaL_error(L, "requires \"%s\", which this server does not have", cap);
+        p->needs_body = p->needs_body || strcmp(cap, "body") == 0;
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 2);
+}
+
+static void read_hooks(lua_State *L, struct policy *p)
+{
+    for (int h = 0; h < POLICY_HOOKS; h++) {
+        int type = lua_getfield(L, 1, hook_name((enum policy_hook)h));
+        if (type == LUA_TNIL) {
+            lua_pop(L, 1);
+            continue;
+        }
+        if (type != LUA_TFUNCTION)
+            luaL_error(L, "%s: a function expected, got a %s", hook_name((enum policy_hook)h), lua_typename(L, type));
+        p->refs[h] = luaL_ref(L, LUA_REGISTRYINDEX);
+        p->present |= 1u << h;
+    }
+    if (lua_getfield(L, 1, "migrate") == LUA_TFUNCTION)
+        p->ref_migrate = luaL_ref(L, LUA_REGISTRYINDEX);
+    else
+        lua_pop(L, 1);
+    if ((p->present & 1u << POLICY_REWRITE) && !p->needs_body)
+        luaL_error(L, "rewrite needs requires = { \"body\" }");
+}
+
+static void unknown_members(lua_State *L, struct policy *p)
+{
+    for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING) {
+            vm_warn(p, "a member that is no name in the returned table");
+            continue;
+        }
+        const char *name = lua_tostring(L, -2);
+        bool known = false;
+        for (size_t i = 0; i < ARRAY_LEN(members); i++)
+            known = known || strcmp(members[i], name) == 0;
+        if (known)
+            continue;
+        const char *like = vm_suggest(str_c(name), members, ARRAY_LEN(members));
+        vm_warn(p, like ? "unknown member %s: did you mean %s?" : "unknown member %s%s", name, like ? like : "");
+    }
+}
+
+struct chunk {
+    struct policy *p;
+    str text;
+};
+
+static int load_protected(lua_State *L)
+{
+    struct chunk *c = lua_touserdata(L, 1);
+    struct policy *p = c->p;
+    lua_settop(L, 0);
+    load_chunk(L, p, c->text, p->file);
+    lua_call(L, 0, 1);
+    if (!lua_istable(L, 1))
+        return luaL_error(L, "the file must return a table, it returned a %s", luaL_typename(L, 1));
+    lua_settop(L, 1);
+    read_api(L, p);
+    read_name(L, p);
+    read_requires(L, p);
+    p->fast_ready = flag(L, "fast_ready");
+    p->plan_ready = flag(L, "plan_ready");
+    p->classic = flag(L, "classic");
+    int type = lua_getfield(L, 1, "tick_interval");
+    p->tick_interval_s = type == LUA_TNIL ? 1 : luaL_checknumber(L, -1);
+    if (!(p->tick_interval_s >= 0.1 && p->tick_interval_s <= 86400))
+        return luaL_error(L, "tick_interval: 0.1 to 86400 seconds");
+    lua_pop(L, 1);
+    read_hooks(L, p);
+    unknown_members(L, p);
+    type = lua_getfield(L, 1, "settings");
+    if (type != LUA_TNIL && type != LUA_TTABLE)
+        return luaL_error(L, "settings: a table expected");
+    settings_fill(L, p, type == LUA_TTABLE ? lua_gettop(L) : 0);
+    p->config_ready = true;
+    return 0;
+}
+
+int vm_load(struct policy *p, str text, struct error *e)
+{
+    if (text.len >= 4 && memcmp(text.ptr, LUA_SIGNATURE, 4) == 0)
+        return error_set(e, ERR_CONFIG, "compiled Lua is not accepted");
+    struct chunk c = { p, text };
+    p->phase = PHASE_CHUNK;
+    int rc = gate_run(p, POLICY_ON_START, 10u * 1000 * 1000, 1000, load_protected, &c, e);
+    snprintf(p->hash, sizeof(p->hash), "%016llx", (unsigned long long)p->hash_sum);
+    lua_gc(p->L, LUA_GCCOLLECT);
+    p->mem_after_gc = p->mem_used;
+    return rc;
+}
