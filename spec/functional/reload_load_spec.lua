@@ -6,6 +6,7 @@ local reload = require 'spec.support.reload'
 local server = require 'spec.support.server'
 local wait = require 'spec.support.wait'
 
+local dice = math.random
 local reloads = tonumber(os.getenv 'LUASWAP_RELOADS') or 30
 
 local function zombies(pid)
@@ -15,6 +16,30 @@ local function zombies(pid)
     if stat and stat:match '%) (%u)' == 'Z' then n = n + 1 end
   end
   return n
+end
+
+-- Models m1 to m5, some of them, on ports behind `base`, sometimes each on another one than usual.
+local function random_text(base, version)
+  local names, ports, out = {}, {}, {}
+  for i = 1, 5 do
+    if dice(10) <= 7 then names[#names + 1] = 'm' .. i end
+    table.insert(ports, dice(#ports + 1), base + i)
+  end
+  if #names == 0 then names[1] = 'm1' end
+  out[1] = ('logLevel: warn\nreload: { drain: 20 }\nrouting: { scheduler: { use: %s } }'):format(
+    dice(3) == 1 and 'serial' or 'fifo')
+  if out[1]:find 'fifo' then
+    out[2] = ('groups: { all: { swap: false, exclusive: false, members: [%s] } }'):format(table.concat(names, ', '))
+  end
+  out[#out + 1] = 'models:'
+  local moves = dice(2) == 1
+  for i, name in ipairs(names) do
+    local port = moves and ports[i] or base + tonumber(name:sub(2))
+    local cmd = server.fake_cmd(('--silent --term-delay-ms 200 --model %s --respond %s'):format(name, dice(2) == 1 and 'x' or version))
+    out[#out + 1] = ('  %s:\n    cmd: %s\n    proxy: http://127.0.0.1:%d\n    ttl: %d'):format(name,
+      (cmd:gsub('${PORT}', port)), port, dice(3) == 1 and 1 or 0)
+  end
+  return table.concat(out, '\n') .. '\n'
 end
 
 describe('under load', function()
@@ -105,37 +130,14 @@ describe('under load', function()
   -- seen as a start that failed (500) or as another model's answer.
   it('random configurations: nobody gets an error but 404 and 503, nobody another model', function()
     local seed = tonumber(os.getenv 'LUASWAP_SEED') or os.time()
-    local dice = math.random
     math.randomseed(seed)
     local r = reload.start { models = { first = '' }, top = '' }
     local base = r.port
-    local function random_text(version)
-      local names, ports, out = {}, {}, {}
-      for i = 1, 5 do
-        if dice(10) <= 7 then names[#names + 1] = 'm' .. i end
-        table.insert(ports, dice(#ports + 1), base + i)
-      end
-      if #names == 0 then names[1] = 'm1' end
-      out[1] = ('logLevel: warn\nreload: { drain: 20 }\nrouting: { scheduler: { use: %s } }'):format(
-        dice(3) == 1 and 'serial' or 'fifo')
-      if out[1]:find 'fifo' then
-        out[2] = ('groups: { all: { swap: false, exclusive: false, members: [%s] } }'):format(table.concat(names, ', '))
-      end
-      out[#out + 1] = 'models:'
-      local moves = dice(2) == 1
-      for i, name in ipairs(names) do
-        local port = moves and ports[i] or base + tonumber(name:sub(2))
-        local cmd = server.fake_cmd(('--silent --term-delay-ms 200 --model %s --respond %s'):format(name, dice(2) == 1 and 'x' or version))
-        out[#out + 1] = ('  %s:\n    cmd: %s\n    proxy: http://127.0.0.1:%d\n    ttl: %d'):format(name,
-          (cmd:gsub('${PORT}', port)), port, dice(3) == 1 and 1 or 0)
-      end
-      return table.concat(out, '\n') .. '\n'
-    end
     local loops = {}
     for i = 1, 5 do loops[i] = client_loop.start(r.srv.port, 'm' .. i, '404 503') end
     for i = 1, reloads do
       local before = r.srv:get '/debug/state':json().reloads
-      r:write(random_text('v' .. i))
+      r:write(random_text(base, 'v' .. i))
       r:hup()
       wait.till(function() return r.srv:get '/debug/state':json().reloads > before end, 20, 'a reload')
       if dice(3) == 1 then net.nap(dice() * 0.3) end
@@ -149,5 +151,32 @@ describe('under load', function()
       local state = r.srv:get '/debug/state'
       return not state.body:find('"reload":', 1, true), state.body
     end, 30, 'the last reload to end')
+  end)
+
+  it('crashes, unloads and reloads at once: everybody gets an answer', function()
+    local seed = tonumber(os.getenv 'LUASWAP_SEED') or os.time()
+    math.randomseed(seed)
+    local r = reload.start { models = { first = '' } }
+    local base, loops = r.port, {}
+    for i = 1, 5 do loops[i] = client_loop.start(r.srv.port, 'm' .. i, '404 500 502 503') end
+    for i = 1, reloads do
+      r:write(random_text(base, 'v' .. i))
+      r:hup()
+      net.nap(dice() * 0.2)
+      if dice(4) == 1 then r.srv:get('/unload', { timeout = 60 }) end
+      for _, p in ipairs(r.srv:models()) do
+        if dice(4) == 1 then net.kill(p.pid, 'KILL') end
+      end
+    end
+    for _, l in ipairs(loops) do
+      local sum = l:stop()
+      assert.is_nil(sum.hung, ('%s: %s, LUASWAP_SEED=%d'):format(l.model, sum.first_failure, seed))
+      assert.is_true(not sum.wrong, ('%s: %s, LUASWAP_SEED=%d'):format(l.model, sum.wrong, seed))
+    end
+    r:write(random_text(base, 'last'):gsub('members: %[.-%]', 'members: [m1]'):gsub('models:\n.*$', '') ..
+      ('startPort: %d\nmodels:\n'):format(base + 20) .. server.model('m1', '--silent --respond last'))
+    r:hup()
+    wait.till(function() return select(2, r:ask 'm1') == 'last' end, 30, 'the last configuration')
+    wait.till(function() return #r.srv:models() == 1 end, 30, 'one process')
   end)
 end)

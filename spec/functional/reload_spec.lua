@@ -101,6 +101,51 @@ describe('a reload', function()
     c:close()
   end)
 
+  it('a second change while the first still drains: the newest command is the one that starts', function()
+    local r = reload.start { models = { a = '--respond 1' } }
+    local c, head = stream(r, 'a', 40, 50)
+    r.models.a = '--respond 2'
+    r:reload()
+    local waits = later(r, 'a')
+    r.models.a = { args = '--respond 3', ttl = 100 }
+    r:reload()
+    r.models.a = { args = '--respond 3', ttl = 50 }
+    r:reload()
+    assert.is_truthy(r:said():find('1 changed in place (a: ttl)', 1, true), r:said())
+    assert.equal(40, count(c, head))
+    assert.equal('3', text_of(waits:response(20)))
+    assert.equal(50, r.srv:get '/running':json().running[1].ttl)
+  end)
+
+  it('an idle changed model does not wait for a busy changed one', function()
+    local r = reload.start { scheduler = 'fifo', models = { a = '--respond old', b = '--respond old' } }
+    r:ask 'b'
+    local c, head = stream(r, 'a', 60, 40)
+    r.models.a, r.models.b = '--respond new', '--respond new'
+    r:reload()
+    assert.equal('new', select(2, r:ask 'b'))
+    assert.is_nil(head.done)
+    assert.equal(60, count(c, head))
+    assert.equal('new', select(2, r:ask 'a'))
+  end)
+
+  it('uses the slots of models that are gone again', function()
+    local r = reload.start { models = { a = '' } }
+    r.models.z = ''
+    for i = 1, 12 do
+      r.models['m' .. i], r.models['m' .. i - 1] = '', nil
+      r:reload()
+      assert.equal(200, (r:ask('m' .. i)))
+    end
+    wait.till(function() return #r.srv:get '/debug/state':json().processes == 3 end, 10, 'three models')
+    for _, p in ipairs(r.srv:get '/debug/state':json().processes) do
+      assert.is_true(p.slot < 6, 'slot ' .. p.slot)
+      assert.is_nil(p.reload)
+    end
+    assert.equal(200, (r:ask 'a'))
+    assert.equal(200, (r:ask 'z'))
+  end)
+
   it('a removed model takes nothing new, finishes what it serves, refuses who waits, and is gone', function()
     local r = reload.start { scheduler = 'fifo', models = { a = '', b = { concurrencyLimit = 1 } } }
     r:ask 'b'
@@ -224,7 +269,7 @@ describe('a reload', function()
   it('settings that need no new process take effect on the running one', function()
     local r = reload.start { models = { a = '--respond one' } }
     local _, _, pid = r:ask 'a'
-    r.models.a = { args = '--respond one', aliases = { 'other' }, ttl = 1, useModelName = 'renamed' }
+    r.models.a = { args = '--respond one', aliases = { 'other' }, ttl = 1, useModelName = 'renamed', healthCheckTimeout = 77 }
     r:reload()
     assert.is_truthy(r:said():find('1 changed in place (a', 1, true), r:said())
     local response = r.srv:chat('other', { fake = { echo = true } })
@@ -252,6 +297,17 @@ describe('a reload', function()
     r.top = 'logLevel: info'
     r:reload()
     assert.equal(200, (r:ask 'a'))
+  end)
+
+  it('a removed peer finishes what it answers and takes nothing new', function()
+    local far = server.start { config = server.config('', { { 'p', '--silent' } }) }
+    local r = reload.start { models = { a = '' },
+      top = ('peers: { far: { proxy: "http://127.0.0.1:%d", models: [p] } }'):format(far.port) }
+    local c, head = stream(r, 'p', 40, 50)
+    r.top = ''
+    r:reload()
+    assert.equal(404, (r:ask 'p'))
+    assert.equal(40, count(c, head))
   end)
 
   it('names the keys that only the next start applies', function()
@@ -383,6 +439,28 @@ describe('-watch-config', function()
     r:write(nil, 'rename')
     r:await(2)
     assert.equal('three', select(2, r:ask 'a'))
+  end)
+
+  it('notices an edit that came between the first reading and the watching', function()
+    local r = reload.start({ models = { a = '--respond one' } }, { args = { '-watch-config' } })
+    net.nap(0.2)
+    assert.equal(0, r:taken()) -- nothing happens by itself
+    r.srv:stop()
+    for _ = 1, 10 do
+      local dir = net.tmpdir()
+      r.models.a = '--respond one'
+      server.write_file(dir .. '/config.yaml', r:text())
+      r.models.a = '--respond two'
+      local srv = server.start { args = { '-config', dir .. '/config.yaml', '-watch-config' }, no_wait = true }
+      net.nap(math.random() * 0.1)
+      server.write_file(dir .. '/config.yaml', r:text())
+      wait.till(function() return srv:log():find 'listening on' end, 20, 'luaswap to listen')
+      srv.port = tonumber(srv:log():match 'listening on http://[^%s:]+:(%d+)')
+      wait.till(function()
+        return srv:chat 'a':json().choices[1].message.content == 'two'
+      end, 10, 'the edit')
+      srv:stop()
+    end
   end)
 
   it('follows a symbolic link that is pointed elsewhere (as Kubernetes does)', function()

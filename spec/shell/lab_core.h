@@ -116,7 +116,7 @@ static int lab_new(lua_State *L)
     str kind = lab_str(L, &w->arena, 1, "scheduler");
     struct replay_conf c = { .gpu_mb = lab_num(L, 1, "gpu_mb", 0), .seed = (uint64_t)lab_num(L, 1, "seed", 1),
                              .serial_reorder = lab_bool(L, 1, "reorder", false), .lenient = lab_bool(L, 1, "lenient", false),
-                             .keep_log = lab_bool(L, 1, "log", true), .check_all = lab_bool(L, 1, "check", true),
+                             .keep_log = lab_bool(L, 1, "log", true), .check_all = lab_bool(L, 1, "check", true), .real_budgets = lab_bool(L, 1, "real_budgets", false),
                              .start_unix = (int64_t)lab_num(L, 1, "start_unix", 0), .log = lab_log, .log_ud = w,
                              .concurrency_k = lab_num(L, 1, "concurrency_k", 0) };
     if (!sched_kind_of(kind.len ? kind : S("fifo"), &c.kind))

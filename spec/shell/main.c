@@ -18,7 +18,7 @@
 
 static const char boot[] =
     "local root, exe, lmod, cmod = ...\n"
-    "package.path = table.concat({ root .. '/?.lua', lmod .. '/?.lua', lmod .. '/?/init.lua',\n"
+    "package.path = table.concat({ root .. '/?.lua', root .. '/lua/?.lua', lmod .. '/?.lua', lmod .. '/?/init.lua',\n"
     "  package.path }, ';')\n"
     "package.cpath = cmod .. '/?.so;' .. package.cpath\n"
     "package.preload['spec.shell'] = function() return { root = root, exe = exe } end\n"

@@ -2,7 +2,7 @@
 --
 --   local client_loop = require 'spec.support.client_loop'
 --   local l = client_loop.start(port, 'a' [, '404 503'])  ...  local sum = l:stop()     these are no failures
---   sum.ok, sum.failed, sum.statuses ('503' -> n), sum.pids ({pid...} that answered, in order), sum.first_failure
+--   sum.ok, sum.failed, sum.hung (nothing came for a minute), sum.wrong (another model answered), sum.statuses ('503' -> n), sum.pids ({pid...} that answered, in order), sum.first_failure
 --
 -- Every third request is a stream. One connection, kept alive; after a failure a new one.
 local client_loop = {}
@@ -28,6 +28,7 @@ local function run(port, model, path, fine)
     c:request('POST', '/v1/chat/completions', { body = { model = model, stream = stream, messages = {},
       fake = { tokens = stream and 20 or 1, tps = stream and 400 or 0, wait_ms = n % 3 } } })
     local r, why = c:response(60)
+    if why == 'timeout' or (r and r.cut == 'timeout') then sum.hung = (sum.hung or 0) + 1 end
     if not r then return fail(why) end
     local key = tostring(r.status)
     sum.statuses[key] = (sum.statuses[key] or 0) + 1

@@ -16,6 +16,7 @@
 --   --hold-pipe            the same, but it keeps stdout and stderr open
 --   --burst N              N bytes of log lines at start --silent             no log lines
 --   --tokens N (10)        --tps N (0: at once)          --log FILE           JSON lines of what happened
+--   --tls-cert FILE        --tls-key FILE                speaks TLS
 --
 -- What it does to one request is a member of the JSON body's "fake" object or of the query:
 --
@@ -45,7 +46,8 @@ do
     else
       i = i + 1
       local v = arg[i] or error('fake_model: ' .. name .. ' needs a value', 0)
-      opts[name] = (name == 'model' or name == 'respond' or name == 'log' or name == 'host') and v
+      opts[name] = (name == 'model' or name == 'respond' or name == 'log' or name == 'host'
+        or name:match '^tls%-') and v
         or math.tointeger(tonumber(v)) or tonumber(v) or error('fake_model: ' .. name .. ' needs a number', 0)
     end
     i = i + 1
@@ -497,6 +499,9 @@ local function knobs_of(req)
 end
 
 local function serve(sock)
+  if opts['tls-cert'] then
+    sock = require 'spec.tls'.server(sock, { cert = opts['tls-cert'], key = opts['tls-key'] })
+  end
   local conn = { sock = sock, buf = '' }
   add_task(function()
     while true do

@@ -186,13 +186,18 @@ local function new_response(c, on_data)
   return r
 end
 
--- where: a port, or 'unix:/path', or { host, port }
+-- where: a port, or 'unix:/path', or { host, port }, or { host, port, tls = options of spec.tls.client }
 function http.connect(where, timeout)
   local host, port = '127.0.0.1', where
   if type(where) == 'table' then host, port = where[1], where[2] end
   if type(where) == 'string' then host, port = where, 0 end
   local sock, why = net.connect(host, port, timeout or http.timeout)
   if not sock then error(('connect to %s:%s: %s'):format(host, port, why), 2) end
+  if type(where) == 'table' and where.tls then
+    sock = require 'spec.tls'.client(sock, where.tls)
+    local ok, no = sock:handshake(timeout or http.timeout)
+    if not ok then error(('TLS handshake with %s:%s: %s'):format(host, port, no), 2) end
+  end
   return setmetatable({ sock = sock, buf = '', methods = {}, host = ('%s:%s'):format(host, port) }, Conn)
 end
 
@@ -269,6 +274,22 @@ end
 function Conn:finish(r, timeout)
   read_until(self, r, net.now() + (timeout or http.timeout), function() return false end)
   return settle(r)
+end
+
+-- For drivers that hold many connections: begin() is the answer to come, advance(r) takes what there is to read
+-- without waiting and is true when r has ended.
+function Conn:begin(on_data)
+  return new_response(self, on_data)
+end
+
+function Conn:advance(r)
+  local data, why = self.sock:recv(65536, 0)
+  if data then self.buf = self.buf .. data
+  elseif why ~= 'timeout' then ended(r, why) end
+  step(self, r)
+  if not (r.done or r.cut) then return false end
+  settle(r)
+  return true
 end
 
 function Conn:response(timeout)

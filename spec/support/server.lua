@@ -114,7 +114,7 @@ function server.start(opts)
   running[#running + 1] = self
   if opts.no_wait then return self end
   self.port = wait.till(function()
-    local port = self:log():match 'listening on http://[^%s:]+:(%d+)'
+    local port = self:log():match 'listening on https?://[^%s]-:(%d+)%f[^%d]'
     if port then return tonumber(port) end
     local code, sig = proc:wait(0)
     if code or sig ~= 'timeout' then

@@ -44,6 +44,8 @@ bool api_resolve(struct request *req, str name); /* name -> target, then api_tar
 bool api_target(struct request *req);            /* req->target -> model or peer; 409 for ignored websockets */
 bool api_whole_body(struct request *req, struct error *e); /* the body goes on as it came */
 void api_go(struct request *req);                /* to the scheduler, or at once when there is none to ask */
+/* Is this the path of an endpoint that names a model (whatever its method). */
+bool api_is_model_path(str path);
 bool api_is_websocket(const struct request *req);
 
 /* handlers, by file */
@@ -59,6 +61,9 @@ void api_unload_all_json(struct request *req, const struct route *r);
 void api_unload_one(struct request *req, const struct route *r);
 void api_logs(struct request *req, const struct route *r); /* logs.c */
 void api_logs_stream(struct request *req, const struct route *r);
+void api_policy(struct request *req, const struct route *r); /* policy.c */
+void api_policy_get(struct request *req, const struct route *r);
+void api_policy_post(struct request *req, const struct route *r);
 void api_profiles(struct request *req, const struct route *r); /* profiles.c */
 void api_profile_set(struct request *req, const struct route *r);
 void api_comfyui(struct request *req, const struct route *r); /* comfyui.c */

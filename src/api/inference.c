@@ -42,6 +42,29 @@ static void whole_body(struct request *req, str body)
     req->parts_len = body.len;
 }
 
+/* A body is looked at a megabyte at a time: what lies in a file does not have to be in memory all at once. */
+#define PIECE (1024u * 1024)
+
+static str next_piece(struct request *req, str body, size_t *at)
+{
+    str piece = str_sub(body, *at, PIECE);
+    spool_forget(&req->body, *at);
+    *at += piece.len;
+    return piece;
+}
+
+static int find_in_form(struct request *req, str body, struct extract *x, struct error *e)
+{
+    struct extract_stream xs;
+    size_t at = 0;
+    extract_stream_init(&xs, content_type(req));
+    while (at < body.len && extract_stream_feed(&xs, next_piece(req, body, &at)))
+        ;
+    int rc = extract_stream_end(&xs, http_req_arena(req->http), http_req_head(req->http)->query, x, e);
+    extract_stream_fini(&xs);
+    return rc;
+}
+
 /* The model's name in a form, cut out and replaced where it stands; files are not touched or copied. */
 static int edit_form(struct request *req, str body, str model, struct error *e)
 {
@@ -54,7 +77,8 @@ static int edit_form(struct request *req, str body, str model, struct error *e)
     int rc = multipart_fields_init(&f, str_n(boundary, len), S("model"), STR_NONE, e);
     if (rc < 0)
         return rc;
-    rc = multipart_fields_feed(&f, body, e);
+    for (size_t at = 0; rc == 0 && at < body.len;)
+        rc = multipart_fields_feed(&f, next_piece(req, body, &at), e);
     if (rc == 0)
         rc = multipart_fields_done(&f, e);
     if (rc == 0) {
@@ -172,40 +196,56 @@ bool api_whole_body(struct request *req, struct error *e)
     return true;
 }
 
+/* What an inference request has found out before its name was resolved. */
+struct inference {
+    const struct route *route;
+    struct extract x;
+    str body;
+};
+
+static void with_name(struct request *req, str name)
+{
+    struct inference *inf = req->local;
+    struct error e = { 0 };
+    if (!api_resolve(req, name))
+        return;
+    int rc = edit_body(req, inf->body, &inf->x, &e);
+    if (rc < 0) {
+        fail_with(req, rc, &e);
+        return;
+    }
+    req->may_show_loading = req->model && (inf->route->flags & ROUTE_LOADING) && req->streaming &&
+                            req->model->conf->send_loading_state;
+    set_path(req, inf->route);
+    api_go(req);
+}
+
 static void with_body(struct request *req)
 {
-    const struct route *r = req->local;
+    struct inference *inf = req->local;
     const struct http_head *h = http_req_head(req->http);
     struct error e = { 0 };
-    str body;
-    req->local = NULL;
-    if (spool_all(&req->body, &body, &e) < 0) {
+    if (spool_all(&req->body, &inf->body, &e) < 0) {
         log_error("http", "request %llu: %s", (unsigned long long)req->id, e.msg);
         req_fail_err(req, ERR_INTERNAL, STR_NONE);
         return;
     }
-    struct extract x = { 0 };
-    int rc = extract_model(http_req_arena(req->http), h->method, content_type(req), h->query, body, &x, &e);
+    int rc = extract_place(h->method, content_type(req)) == EXTRACT_MULTIPART
+                 ? find_in_form(req, inf->body, &inf->x, &e)
+                 : extract_model(http_req_arena(req->http), h->method, content_type(req), h->query, inf->body, &inf->x, &e);
     if (rc < 0) {
         fail_with(req, rc, &e);
         return;
     }
-    if (x.model.len == 0) {
+    if (inf->x.model.len == 0) {
         req_fail_err(req, ERR_NOMODEL, STR_NONE);
         return;
     }
-    req->asked = x.model;
-    req->streaming = x.stream;
-    if (!api_resolve(req, x.model))
-        return;
-    rc = edit_body(req, body, &x, &e);
-    if (rc < 0) {
-        fail_with(req, rc, &e);
-        return;
-    }
-    req->may_show_loading = req->model && (r->flags & ROUTE_LOADING) && x.stream && req->model->conf->send_loading_state;
-    set_path(req, r);
-    api_go(req);
+    req->asked = inf->x.model;
+    req->streaming = inf->x.stream;
+    str name, json = inf->x.where == EXTRACT_JSON ? inf->body : STR_NONE;
+    if (policy_glue_route(req, req->asked, json, &name, with_name))
+        with_name(req, name);
 }
 
 bool api_is_websocket(const struct request *req)
@@ -218,7 +258,9 @@ void api_inference(struct request *req, const struct route *r)
 {
     const struct http_head *h = http_req_head(req->http);
     bool json = extract_place(h->method, content_type(req)) == EXTRACT_JSON;
-    req->local = (void *)(uintptr_t)r;
+    struct inference *inf = ARENA_NEW(http_req_arena(req->http), struct inference);
+    inf->route = r;
+    req->local = inf;
     req->upgrade = api_is_websocket(req);
     req_take_body(req, json ? (uint64_t)req->cfg->limits.json_body : OTHER_BODY_MAX, with_body);
 }

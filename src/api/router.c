@@ -54,6 +54,14 @@ const struct route *api_routes(size_t *ret_n)
     return routes;
 }
 
+bool api_is_model_path(str path)
+{
+    for (size_t i = 0; i < ARRAY_LEN(routes); i++)
+        if (routes[i].handler == api_inference && str_eq(str_c(routes[i].path), path))
+            return true;
+    return false;
+}
+
 static bool method_fits(const struct route *r, str method)
 {
     str want = str_c(r->method);

@@ -86,6 +86,7 @@ void api_upstream(struct request *req, const struct route *r)
         return;
     }
     req->asked = match.name;
+    req->side = req->cfg->serial.side_lane && !api_is_model_path(match.rest);
     req->upstream_path = match.forward;
     req_take_body(req, BODY_MAX, with_body);
 }

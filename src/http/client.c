@@ -105,6 +105,8 @@ static void send_parts(struct http_x *x)
     x->stage = x->stage == HTTP_AT_DIAL ? HTTP_AT_SEND : x->stage;
     while (first || x->next_part < x->n_parts) {
         size_t n = 0;
+        if (x->next_part > 0 && x->cb->parts_sent)
+            x->cb->parts_sent(x->ud, x, x->next_part);
         if (first)
             v[n++] = x->head;
         while (n < 16 && x->next_part < x->n_parts)

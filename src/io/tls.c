@@ -370,6 +370,7 @@ static bool handshake(struct io_tls *t)
     }
     answer_plain(t);
     send_out(t); /* an alert */
+    io_stream_flush(t->s);
     reason(t, &e);
     handshake_failed(t, &e, UV_EPROTO);
     return false;

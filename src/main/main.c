@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct program {
@@ -28,6 +29,7 @@ struct program {
     bool demo;
     struct io_watch *watches[2]; /* of the file, of the folder; NULL = not watched */
     struct io_call reload;       /* all reasons of one turn are one reload */
+    struct wall loaded;          /* just before the configuration was read for the first time */
     int stops;                   /* SIGINT and SIGTERM seen */
 };
 
@@ -142,8 +144,17 @@ static void want_reload(void *ud)
     io_call_post(p->loop, &p->reload);
 }
 
+/* Did the source change after it was read and before it was watched? */
+static bool changed_since(const char *path, struct wall t)
+{
+    struct stat st;
+    return stat(path, &st) == 0 &&
+           (st.st_mtim.tv_sec > t.sec || (st.st_mtim.tv_sec == t.sec && st.st_mtim.tv_nsec > t.nsec));
+}
+
 static void watch(struct program *p)
 {
+    bool late = false;
     const char *const paths[] = { p->options->config, p->options->config_dir };
     static const enum io_watch_kind kinds[] = { IO_WATCH_FILE, IO_WATCH_DIR };
     for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
@@ -155,7 +166,12 @@ static void watch(struct program *p)
             log_warn("config", "%s is not watched: %s", paths[i], e.msg);
         else
             log_info("config", "watching %s%s", paths[i], io_watch_polls(p->watches[i]) ? " (a look every 2 s)" : "");
+        late = late || changed_since(paths[i], p->loaded);
     }
+    for (size_t i = 0; i < p->srv->cfg->n_files && !p->demo; i++)
+        late = late || changed_since(p->srv->cfg->files[i].ptr, p->loaded);
+    if (late)
+        want_reload(p);
 }
 
 static void unwatch(struct program *p)
@@ -262,9 +278,9 @@ static const char *listen_address(const struct options *o, bool demo)
     return demo ? "127.0.0.1:8080" : o->tls_cert ? ":8443" : ":8080";
 }
 
-static int serve(const struct options *o, struct config *cfg, bool demo)
+static int serve(const struct options *o, struct config *cfg, bool demo, struct wall loaded)
 {
-    struct program p = { .loop = io_loop_new(), .options = o, .demo = demo };
+    struct program p = { .loop = io_loop_new(), .options = o, .demo = demo, .loaded = loaded };
     struct io_sink *sink = io_sink_new(STDOUT_FILENO);
     struct api *api = api_new();
     struct server_conf conf = {
@@ -295,7 +311,7 @@ static int serve(const struct options *o, struct config *cfg, bool demo)
         p.srv->on_ended_ud = &p;
         if (o->watch)
             watch(&p);
-        if (demo) {
+        if (demo && !p.tls) {
             struct strbuf text = STRBUF(16u * 1024);
             demo_greeting(&text, http_server_addr(p.srv->http, 0));
             fputs(text.ptr, stderr);
@@ -339,12 +355,13 @@ int main(int argc, char **argv)
         return 1;
     }
     struct config *cfg;
+    struct wall now = clock_wall();
     if (load(&o, demo, &cfg) != 0)
         return 1;
     if (o.dump)
         status = dump(cfg);
     else if (!o.check)
-        status = serve(&o, cfg, demo);
+        status = serve(&o, cfg, demo, now);
     config_unref(cfg);
     return status;
 }

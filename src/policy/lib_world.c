@@ -135,6 +135,7 @@ static int l_builtin_plan(lua_State *L)
     model_id m = view_to_model(L, 1);
     if (m == MODEL_NONE)
         return luaL_argerror(L, 1, "no model of that name");
+    policies_fit(p->ps);
     struct ops_plan plan = { .evict = p->ps->scratch2 };
     gate_charge(L, s->n_models);
     enum ops_answer a = ops_builtin_plan(p->ps, s, m, &plan);

@@ -281,6 +281,7 @@ static enum ops_answer row_plan(void *ctx, const struct sched *s, model_id targe
 {
     struct policies *ps = ctx;
     ps->now = s->now;
+    policies_fit(ps);
     bool cold = s->models[target]->state != MODEL_READY;
     if (cold && quarantined(ps, target)) {
         ret->status = 503;

@@ -373,6 +373,7 @@ void eject_make_dump(struct policy *p, bool ask);
 int policy_open(struct policies *ps, const struct config_policy *conf, struct policy **ret, struct error *e);
 void policy_close(struct policy *p);
 void policy_start(struct policy *p, const char *reason, const char *from);
+void policies_fit(struct policies *ps); /* room for all models of the scheduler */
 struct policy *policies_find(const struct policies *ps, str name);
 int policies_check_claims(struct policy *const *at, size_t n, struct error *e);
 

@@ -230,7 +230,7 @@ void policies_free(struct policies *ps)
     free(ps);
 }
 
-static void fit_models(struct policies *ps)
+void policies_fit(struct policies *ps)
 {
     size_t n = ps->sched->n_models;
     if (n <= ps->n_models && ps->models)
@@ -266,7 +266,7 @@ void policies_attach(struct policies *ps, struct sched *s, msec now)
         return;
     ps->sched = s;
     ps->now = now;
-    fit_models(ps);
+    policies_fit(ps);
     ops_rebuild(ps);
     ops_apply(ps);
     start_all(ps, "start");
@@ -674,7 +674,8 @@ void policies_settle_now(struct policies *ps, msec now)
             free(a.refusal);
         }
         ps->n_pending -= n;
-        memmove(ps->pending, ps->pending + n, ps->n_pending * sizeof(*ps->pending));
+        if (n > 0)
+            memmove(ps->pending, ps->pending + n, ps->n_pending * sizeof(*ps->pending));
         if (ps->kick) {
             ps->kick = false;
             if (ps->host->kick)
@@ -832,7 +833,7 @@ int policies_reconfigure(struct policies *ps, const struct policies_conf *conf, 
     struct policies_conf old = ps->conf;
     set_conf(ps, conf);
     if (ps->sched)
-        fit_models(ps);
+        policies_fit(ps);
     int rc = load_all(ps, conf, false, fresh, &n, e);
     if (!rc && (rc = exchange(ps, fresh, n, now, e)) < 0)
         for (size_t i = 0; i < n; i++)

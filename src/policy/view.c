@@ -357,11 +357,11 @@ static int model_field(lua_State *L, model_id id, int f)
         break;
     case F_model_LAST_USED: lua_pushnumber(L, seconds(m->last_used)); break;
     case F_model_IDLE:
-        lua_pushnumber(L, m->inflight > 0 ? 0 : up ? seconds(s->now - m->last_used) : HUGE_VAL);
+        lua_pushnumber(L, m->inflight > 0 ? 0 : up ? seconds(ps->now - m->last_used) : HUGE_VAL);
         break;
     case F_model_FAILS: lua_pushinteger(L, m->fails); break;
     case F_model_QUARANTINED_UNTIL:
-        if (id < ps->n_models && ps->models[id].quarantined_until > s->now)
+        if (id < ps->n_models && ps->models[id].quarantined_until > ps->now)
             lua_pushnumber(L, seconds(ps->models[id].quarantined_until));
         else
             lua_pushnil(L);
@@ -449,7 +449,7 @@ static int swap_index(lua_State *L)
     case F_swap_BY: lua_pushstring(L, sw->by == SWAP_BY_PRELOAD ? "preload" : x && x->swap_by[0] ? x->swap_by : "builtin"); break;
     case F_swap_WHY: push_str(L, x ? str_c(x->swap_why) : STR_NONE); break;
     case F_swap_STARTED: lua_pushnumber(L, seconds(sw->started)); break;
-    case F_swap_ELAPSED: lua_pushnumber(L, seconds(s->now - sw->started)); break;
+    case F_swap_ELAPSED: lua_pushnumber(L, seconds(ps->now - sw->started)); break;
     case F_swap_OK:
         if (v->u.swap.done)
             lua_pushboolean(L, v->u.swap.ok);

@@ -389,7 +389,8 @@ static int m_random(lua_State *L)
 static int counted_utf8(lua_State *L)
 {
     int n = lua_gettop(L);
-    gate_charge(L, (lua_type(L, 1) == LUA_TSTRING ? lua_rawlen(L, 1) / 4 : 0) + (uint64_t)n);
+    size_t len = lua_type(L, 1) == LUA_TSTRING ? (size_t)lua_rawlen(L, 1) : 0;
+    gate_charge(L, len / 4 + (uint64_t)n);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
     lua_call(L, n, LUA_MULTRET);

@@ -44,7 +44,7 @@ ticket_id dispatch_ticket(struct dispatch *d, struct request *req)
     return (ticket_id)d->tickets[slot].gen << 32 | slot;
 }
 
-static struct request *ticket_request(struct dispatch *d, ticket_id t)
+struct request *dispatch_request(struct dispatch *d, ticket_id t)
 {
     uint32_t slot = (uint32_t)t;
     if (slot >= d->n_tickets || d->tickets[slot].gen != (uint32_t)(t >> 32))
@@ -54,7 +54,7 @@ static struct request *ticket_request(struct dispatch *d, ticket_id t)
 
 void dispatch_ticket_end(struct dispatch *d, ticket_id t)
 {
-    if (!ticket_request(d, t))
+    if (!dispatch_request(d, t))
         return;
     uint32_t slot = (uint32_t)t;
     d->tickets[slot].req = NULL;
@@ -142,11 +142,11 @@ static void perform(struct dispatch *d, const struct sched_action *a)
     case SCHED_ADMIT:
         return;
     case SCHED_REJECT:
-        if ((req = ticket_request(d, a->ticket)))
+        if ((req = dispatch_request(d, a->ticket)))
             req_rejected(req, a->code, a->text);
         return;
     case SCHED_GRANT:
-        req = ticket_request(d, a->ticket);
+        req = dispatch_request(d, a->ticket);
         if (req) {
             req_granted(req);
         } else {
@@ -162,11 +162,11 @@ static void perform(struct dispatch *d, const struct sched_action *a)
         stop_model(d, a);
         return;
     case SCHED_ABORT_SERVE:
-        if ((req = ticket_request(d, a->ticket)))
+        if ((req = dispatch_request(d, a->ticket)))
             req_abort_serve(req, a->text);
         return;
     case SCHED_POSITION:
-        if ((req = ticket_request(d, a->ticket)))
+        if ((req = dispatch_request(d, a->ticket)))
             req_position(req, a->n);
         return;
     case SCHED_WAKE_AT:
@@ -190,11 +190,25 @@ static void relieve(struct dispatch *d)
         forward_spool_on(LIST_ENTRY(it, struct request, throttled));
 }
 
+/* Tickets that have ended; then whatever the policies want done because of this event. */
+static void tell_policies(struct dispatch *d, const struct sched_event *ev)
+{
+    struct policy_glue *g = &d->srv->policy;
+    if (ev->kind == SCHED_DONE || ev->kind == SCHED_CANCEL)
+        policies_ticket_end(g->ps, ev->ticket, "client", ev->now);
+    for (size_t i = 0; i < d->actions.len; i++)
+        if (d->actions.at[i].kind == SCHED_REJECT)
+            policies_ticket_end(g->ps, d->actions.at[i].ticket, "refused", ev->now);
+    policy_glue_settled(g);
+}
+
 static void handle(struct dispatch *d, struct sched_event *ev)
 {
-    if (ev->kind == SCHED_ARRIVE && !ticket_request(d, ev->ticket))
-        return; /* left before it was seen; nothing was promised */
     ev->now = io_loop_now(d->srv->loop);
+    if (ev->kind == SCHED_ARRIVE && !dispatch_request(d, ev->ticket)) {
+        policies_ticket_end(d->srv->policy.ps, ev->ticket, "client", ev->now);
+        return; /* left before it was seen; nothing was promised */
+    }
     d->actions.len = 0;
     sched_post(d->sched, ev, &d->actions);
 #ifdef LUASWAP_DEBUG
@@ -208,10 +222,12 @@ static void handle(struct dispatch *d, struct sched_event *ev)
     for (size_t i = 0; i < d->actions.len; i++)
         perform(d, &d->actions.at[i]);
     if (ev->kind == SCHED_ARRIVE) {
-        struct request *req = ticket_request(d, ev->ticket);
+        struct request *req = dispatch_request(d, ev->ticket);
         if (req && !req->granted && req->state == REQ_QUEUED)
             req_queued(req);
     }
+    if (d->srv->policy.ps)
+        tell_policies(d, ev);
 }
 
 static void on_turn(void *ud)

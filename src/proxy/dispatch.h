@@ -56,6 +56,8 @@ void dispatch_post(struct dispatch *d, const struct sched_event *ev);
 
 /* A ticket for a request that is about to ARRIVE; it stays valid until dispatch_ticket_end. */
 ticket_id dispatch_ticket(struct dispatch *d, struct request *req);
+/* NULL when the request is gone. */
+struct request *dispatch_request(struct dispatch *d, ticket_id t);
 void dispatch_ticket_end(struct dispatch *d, ticket_id t);
 
 /* Runs the end of a turn soon, even without an event. */

@@ -83,6 +83,8 @@ static struct http_pool_conf pool_conf(const struct config_model *c)
     return (struct http_pool_conf){
         .host = c->proxy_url.host.len ? c->proxy_url.host : S("localhost"),
         .port = (int)c->proxy_url.port_num,
+        .tls = c->proxy_url.tls,
+        .handshake_ms = c->timeouts.tls_handshake_ms,
         .connect_ms = c->timeouts.connect_ms,
         .keepalive_s = (int)(c->timeouts.keepalive_ms / 1000),
         .head_ms = c->timeouts.response_header_ms,
@@ -168,7 +170,9 @@ void model_reconf(struct model *m, struct config *cfg, size_t cfg_index)
 {
     const struct config_model *c = &cfg->models[cfg_index];
     ASSERT(!m->next);
-    m->stale = m->stale || c->timeouts.connect_ms != m->conf->timeouts.connect_ms; /* health probes dial with it */
+    /* what matters when it is started the next time */
+    m->stale = m->stale || c->timeouts.connect_ms != m->conf->timeouts.connect_ms ||
+               c->health_timeout_ms != m->conf->health_timeout_ms;
     take_entry(m, cfg, c);
 }
 

@@ -141,8 +141,8 @@ void req_fail(struct request *req, int status, const char *code, str message)
     http_head_add(h, S("Content-Type"), str_c(type));
     if (req->www_authenticate)
         http_head_add(h, S("WWW-Authenticate"), S(WIRE_WWW_AUTHENTICATE));
-    if (status == 429 || status == 503)
-        http_head_add(h, S("Retry-After"), S("1"));
+    if (status == 429 || status == 503 || req->retry_after_s)
+        http_head_addu(h, S("Retry-After"), req->retry_after_s ? req->retry_after_s : 1);
     http_req_head_end(req->http, HTTP_BODY_LENGTH, body.len);
     http_req_send(req->http, strbuf_str(&body));
     http_req_finish(req->http);
@@ -176,9 +176,12 @@ void req_schedule(struct request *req)
         return;
     }
     req->ticket = dispatch_ticket(d, req);
+    if (!policy_glue_admit(req))
+        return;
     req_to(req, REQ_QUEUED);
     struct sched_event ev = { .kind = SCHED_ARRIVE, .ticket = req->ticket, .model = req->model->id,
-                              .want_positions = req->may_show_loading };
+                              .priority = req->has_policy_priority ? req->policy_priority : 0,
+                              .want_positions = req->may_show_loading, .side = req->side };
     dispatch_post(d, &ev);
 }
 
@@ -196,6 +199,8 @@ void req_release_slot(struct request *req)
 {
     if (!req->ticket)
         return;
+    if (req->granted)
+        policy_glue_ticket_end(req, req->ticket);
     struct sched_event ev = { .kind = req->granted ? SCHED_DONE : SCHED_CANCEL, .ticket = req->ticket };
     dispatch_post(&req->srv->dispatch, &ev);
     dispatch_ticket_end(&req->srv->dispatch, req->ticket);
@@ -329,6 +334,7 @@ static void on_end(struct http_req *http, enum http_end why)
     if (req->on_end)
         req->on_end(req);
     forward_cancel(req);
+    policy_glue_request_end(req);
     req_release_slot(req);
     loading_free(req);
     io_timer_free(req->stall);

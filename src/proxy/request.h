@@ -20,6 +20,8 @@
 
 struct server;
 struct model;
+struct policy_request_info;
+struct policy_route;
 struct loading;
 
 enum req_state { REQ_HEAD, REQ_BODY, REQ_QUEUED, REQ_SEND, REQ_STREAM, REQ_FLUSH, REQ_REPLY, REQ_END, REQ_STATE_COUNT };
@@ -57,7 +59,17 @@ struct request {
     const str *parts; /* the body to send: slices of the spool and of the arena */
     size_t n_parts;
     uint64_t parts_len;
-    bool parts_changed; /* Content-Length differs from what the client sent */
+    const str *sliced; /* the same in slices, for a body in a file */
+    size_t n_sliced;
+
+    /* policies */
+    struct policy_request_info *policy_info; /* NULL: none are configured */
+    struct policy_route *route_job;
+    void (*route_go_on)(struct request *req, str name);
+    int policy_priority;
+    bool has_policy_priority;
+    bool side;              /* serial's side lane: no inference */
+    uint32_t retry_after_s; /* of a refusal, 0 = 1 */
 
     /* scheduling */
     ticket_id ticket; /* 0 = none */

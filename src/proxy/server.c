@@ -10,6 +10,8 @@
 #include "route/error_body.h"
 #include "route/match.h"
 
+#include <stdio.h>
+
 /* Shutdown (runtime.md 5.8 as decided): running answers may take this long ... */
 #define DRAIN_MS 20000
 /* ... and then processes at least this long, whatever their own grace is. */
@@ -107,6 +109,9 @@ struct server *server_new(struct io_loop *loop, const struct server_conf *conf, 
     }
     srv->peers = peers_new(loop, cfg);
     srv->profile = CONFIG_NONE;
+    rc = policy_glue_init(&srv->policy, srv, e);
+    if (rc < 0)
+        goto fail;
     struct http_server_conf http = http_conf(srv);
     srv->http = http_server_new(loop, &http, &request_handler, srv);
     rc = start_listening(srv, conf, e);
@@ -219,6 +224,7 @@ static void ended(struct server *srv)
         io_timer_clear(srv->phase_timer);
     for (size_t i = 0; i < srv->n_models; i++)
         model_close(srv->models[i]);
+    policy_glue_fini(&srv->policy);
     peers_unref(srv->peers); /* idle connections to them would keep the loop alive */
     srv->peers = NULL;
     if (srv->http)

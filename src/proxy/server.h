@@ -12,6 +12,7 @@
 #include "http/server.h"
 #include "proxy/dispatch.h"
 #include "proxy/logmon.h"
+#include "proxy/policy_glue.h"
 #include "proxy/request.h"
 #include "sched/sched.h"
 
@@ -47,6 +48,8 @@ struct server {
     struct http_server *http;
     struct io_tls_server *tls;
     struct dispatch dispatch;
+    struct policy_glue policy;
+    uint64_t key_seed; /* of the labels under which policies know API keys */
     struct model **models; /* index = model_id; NULL: a slot to be used again */
     size_t n_models;       /* slots */
     size_t n_retired;      /* slots of removed models that are not free yet */

@@ -168,3 +168,11 @@ int spool_all(struct spool *s, str *ret, struct error *e)
     *ret = str_n((char *)s->map + s->taken, (size_t)(s->len - s->taken));
     return 0;
 }
+
+void spool_forget(struct spool *s, uint64_t n)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t len = (size_t)(s->taken + n) & ~(page - 1);
+    if (s->map && len > 0 && len <= s->map_len)
+        (void)madvise(s->map, len, MADV_DONTNEED);
+}

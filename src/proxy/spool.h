@@ -36,5 +36,8 @@ uint64_t spool_left(const struct spool *s);
 int spool_take(struct spool *s, char *buf, size_t n, struct error *e) MUSTCHECK;
 /* All bytes not yet taken as one slice, valid until the next call on s. A file is mapped. */
 int spool_all(struct spool *s, str *ret, struct error *e) MUSTCHECK;
+/* The first n bytes of what spool_all returned are not needed soon: their pages leave this process and come back from
+ * the file when they are touched again. Nothing to do for what is in memory. */
+void spool_forget(struct spool *s, uint64_t n);
 
 #endif

@@ -360,7 +360,7 @@ void events_handle(struct sched *s, const struct sched_event *ev)
         break;
     case SCHED_TICK:
         s->wish = MSEC_NEVER;
-        s->walk_due = s->walk_due || s->ops; /* the heartbeat of a policy */
+        s->walk_due = s->walk_due || (s->ops && !dispatch_classic(s)); /* the heartbeat of a policy */
         break;
     case SCHED_DRAIN:
         on_drain(s);

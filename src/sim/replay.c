@@ -226,7 +226,7 @@ int replay_new(const struct replay_conf *conf, struct replay **ret, struct error
     } else if (conf->n_files > 0 || conf->gpu_mb > 0) {
         struct policies_conf pc = { .files = conf->files, .n_files = conf->n_files, .scheduler = sched_kind_name(conf->kind),
                                     .observe_only = conf->kind == SCHED_KIND_SERIAL && !conf->serial_reorder,
-                                    .seed = conf->seed ? conf->seed : 1, .pairs = conf->pairs, .virtual_time = true,
+                                    .seed = conf->seed ? conf->seed : 1, .pairs = conf->pairs, .virtual_time = !conf->real_budgets,
                                     .no_gpu = conf->gpu_mb <= 0, .host = &r->host };
         rc = policies_new(&pc, conf->lenient, 0, &r->ps, e);
         if (!rc)

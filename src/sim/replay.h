@@ -36,6 +36,7 @@ struct replay_conf {
     bool lenient;      /* files that do not load count as refused */
     bool keep_log;     /* effect log */
     bool check_all;
+    bool real_budgets; /* the wall clock counts for hooks: not repeatable, for specs of budgets */
     double concurrency_k; /* service takes serve_s * (1 + k * (inflight - 1)) */
     void (*log)(void *ud, const char *policy, const char *text);
     void *log_ud;

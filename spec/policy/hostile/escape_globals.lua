@@ -1,0 +1,2 @@
+-- hostile: globals and libraries that are not there
+return { api = 1, name = 'hostile', pick_next = function() os.exit(1) end, plan_swap = function() io.open('/etc/passwd') end, score = function() return debug.getinfo(1) end, evict_cost = function() load('x')() end, on_serve_start = function() coroutine.wrap(function() end)() end, on_serve_done = function() xpcall(error, function() while true do end end) end }
