@@ -56,7 +56,7 @@ local function choose(self)
   if x <= 180 then return 'stream', { stream = true, tokens = math.random(1, 12) } end
   if x <= 200 then return 'stream', { stream = true, tokens = 20, tps = serial and 2000 or 200 } end
   if x <= 215 then return 'large', { size = math.random(10, 2000) * 1024 } end
-  if x <= 225 then return 'slow', { size = math.random(300, 3000) * 1024 } end
+  if x <= 225 then return 'slow', { size = math.random(200, 900) * 1024 } end
   if x <= 235 then return 'upload', {} end
   if x <= 236 and not self.o.calm then return 'die', { die = true } end
   if x <= 237 and not self.o.calm then return 'die', { stream = true, tokens = 9, die_after = math.random(0, 5) } end
@@ -87,6 +87,7 @@ function Run:issue(slot)
   if kind == 'slow' then slot.conn.sock:set_rcvbuf(16384) end
   local now = net.now()
   slot.req = { id = id, model = model, kind = kind, fake = fake, t = now }
+  if kind == 'die' then slot.req.mark = self:disturb(model, now, math.huge) end
   self.open[model] = self.open[model] + 1
   if kind == 'cancel' then
     local how = math.random(4)
@@ -135,6 +136,7 @@ function Run:finish(slot, how)
   self.done = self.done + 1
   self.fate[req.id] = how
   self.slowest = math.max(self.slowest, now - req.t)
+  if req.mark then req.mark[2] = now + 0.5 end
   slot.req, slot.leave_at, slot.pause_until = nil, nil, nil
   if how == 'left' then
     if slot.rst then slot.conn:rst() end
@@ -145,7 +147,6 @@ end
 
 function Run:answered(slot)
   local req, r, now = slot.req, slot.resp, net.now()
-  if req.kind == 'die' then self:disturb(req.model, req.t, now + 0.3) end
   if req.kind == 'cancel' then self.in_time = self.in_time + 1 end
   if not r.status or r.cut then
     if not self:disturbed(req, now) then

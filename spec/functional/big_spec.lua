@@ -1,10 +1,10 @@
--- big_spec.lua: bodies and answers of any size pass in bounded memory. LUASWAP_BIG_MIB sets the size (default 300; the
+-- big_spec.lua: bodies and answers of any size pass in bounded memory. LUASWAP_BIG_MIB sets the size (default 100; the
 -- claim in docs/benchmarks.md was measured with 2048).
 local http = require 'spec.support.http_raw'
 local net = require 'spec.net'
 local server = require 'spec.support.server'
 
-local mib = tonumber(os.getenv 'LUASWAP_BIG_MIB') or 300
+local mib = tonumber(os.getenv 'LUASWAP_BIG_MIB') or 100
 
 -- An upstream of the spec itself that takes a body of any size and answers with as much.
 local function start(port)

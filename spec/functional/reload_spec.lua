@@ -310,6 +310,39 @@ describe('a reload', function()
     assert.equal(40, count(c, head))
   end)
 
+  it('takes policies over, and refuses all of it when one does not load', function()
+    local dir = net.tmpdir()
+    local function policy(to)
+      server.write_file(dir .. '/p.lua', ('return { api = 1, name = "p", route = function(req) ' ..
+        'if req.model == "any" then return { model = "%s" } end end }'):format(to))
+    end
+    local r = reload.start { models = { a = '--respond A', b = '--respond B' } }
+    local plain = r.top
+    assert.equal(404, (r:ask 'any'))
+    r.top = 'policies: [ { file: ' .. dir .. '/p.lua } ]'
+    policy 'a'
+    r:reload()
+    assert.equal('A', select(2, r:ask 'any'))
+    policy 'b'
+    r:reload()
+    assert.equal('B', select(2, r:ask 'any'))
+    server.write_file(dir .. '/p.lua', 'return { api = 1, name = ')
+    r.models.c = '--respond C'
+    r:write()
+    r:hup()
+    r:await_refused(1)
+    assert.is_truthy(r.srv:log():find('p%.lua:1'), r.srv:log():sub(-600))
+    assert.equal('B', select(2, r:ask 'any'))
+    assert.equal(404, (r:ask 'c'))
+    policy 'c'
+    r:reload()
+    assert.equal('C', select(2, r:ask 'any'))
+    r.top = plain
+    r:reload()
+    assert.equal(404, (r:ask 'any'))
+    assert.equal('C', select(2, r:ask 'c'))
+  end)
+
   it('names the keys that only the next start applies', function()
     local r = reload.start { models = { a = '' } }
     r.top = 'logToStdout: both'

@@ -43,7 +43,8 @@ end
 -- world(policies, options): policies are texts or tables with file or text; three models by default.
 function kit.world(policies, options)
   local o = copy(options)
-  o.models = o.models or { { id = 'a', load_s = 5 }, { id = 'b', load_s = 5 }, { id = 'c', load_s = 5 } }
+  o.models = o.models or { { id = 'a', load_s = 5, limit = 100 }, { id = 'b', load_s = 5, limit = 100 },
+    { id = 'c', load_s = 5, limit = 100 } }
   o.policies = {}
   for i, p in ipairs(policies or {}) do
     if type(p) == 'string' then p = { text = p } end

@@ -5,7 +5,8 @@
 --   local srv = server.start { config = 'models:\n' .. server.model('a', '--load-ms 50') }
 --   srv.port  srv.url  srv.pid  srv:get(path)  srv:post(path, body)  srv:log()  srv:models()  srv:stop()
 --
--- start{ config = text | args = {...}, env = {}, bin =, no_listen = true (args say how) }
+-- start{ config = text | args = {...}, env = {}, bin =, script = (first argument of bin), no_listen = true (args
+-- say how), no_wait = true (not until it listens) }
 -- stop() sends SIGTERM and demands: exit code 0 in time, nothing from a sanitizer or a failed check on its
 -- output, and not one process left that it had started. Every process that descends from it carries an
 -- environment entry of ours, so that none can hide by forking or changing its session.
@@ -93,7 +94,7 @@ function server.start(opts)
   local self = setmetatable({ dir = net.tmpdir() }, Server)
   self.mark = ('LUASWAP_SPEC_MARK=%s.%d'):format(self.dir:match '[^/]*$', serial)
   self.log_path = self.dir .. '/luaswap.log'
-  local argv = { opts.bin or server.bin() }
+  local argv = { opts.bin or server.bin(), opts.script }
   if opts.config then
     local text = opts.config
     if text:find('${PORT}', 1, true) and not text:find '%f[%w]startPort:' then

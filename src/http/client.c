@@ -80,6 +80,7 @@ static bool retry(struct http_x *x)
     x->link = NULL;
     x->stage = HTTP_AT_DIAL;
     x->next_part = 0;
+    x->part_at = 0;
     x->write_failed = false;
     io_timer_clear(&x->timer);
     if (x->reader)
@@ -90,13 +91,30 @@ static bool retry(struct http_x *x)
 
 /* --- sending --- */
 
+#define PIECE (128u * 1024)
+
 static void all_sent(struct http_x *x)
 {
     if (x->pool->conf.head_ms > 0 && x->stage == HTTP_AT_SEND)
         io_timer_set(&x->timer, x->pool->conf.head_ms);
 }
 
-/* Head and parts, sixteen pieces a call; goes on when the kernel has room again. */
+/* Pieces of at most PIECE bytes, sixteen a call, so that who lends the body learns how far it has gone. */
+static size_t gather_parts(struct http_x *x, str *v, size_t n)
+{
+    while (n < 16 && x->next_part < x->n_parts) {
+        str piece = str_sub(x->parts[x->next_part], x->part_at, PIECE);
+        v[n++] = piece;
+        x->part_at += piece.len;
+        if (x->part_at == x->parts[x->next_part].len) {
+            x->next_part++;
+            x->part_at = 0;
+        }
+    }
+    return n;
+}
+
+/* Head and parts; goes on when the kernel has room again. */
 static void send_parts(struct http_x *x)
 {
     str v[16];
@@ -105,12 +123,11 @@ static void send_parts(struct http_x *x)
     x->stage = x->stage == HTTP_AT_DIAL ? HTTP_AT_SEND : x->stage;
     while (first || x->next_part < x->n_parts) {
         size_t n = 0;
-        if (x->next_part > 0 && x->cb->parts_sent)
-            x->cb->parts_sent(x->ud, x, x->next_part);
+        if (!first && x->cb->parts_sent)
+            x->cb->parts_sent(x->ud, x, x->next_part, x->part_at);
         if (first)
             v[n++] = x->head;
-        while (n < 16 && x->next_part < x->n_parts)
-            v[n++] = x->parts[x->next_part++];
+        n = gather_parts(x, v, n);
         first = false;
         if (!io_stream_write_borrowed(io, v, n))
             return;

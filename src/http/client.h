@@ -32,7 +32,8 @@ struct http_x_cb {
     void (*body)(void *ud, struct http_x *x, str bytes); /* decoded, valid during the call */
     void (*end)(void *ud, struct http_x *x, str trailers); /* trailers as "Name: value\r\n" lines, often empty */
     void (*fail)(void *ud, struct http_x *x, enum http_stage at, const struct error *e);
-    void (*parts_sent)(void *ud, struct http_x *x, size_t n); /* the first n parts are with the kernel; may be NULL */
+    /* Everything before byte `at` of part `n` is with the kernel. Told at least once per two megabytes; may be NULL. */
+    void (*parts_sent)(void *ud, struct http_x *x, size_t n, size_t at);
     void (*drained)(void *ud, struct http_x *x); /* more of a streamed request body may be sent */
     /* 101: the stream is the caller's now. Without this callback a 101 is a failure. */
     void (*upgraded)(void *ud, struct http_x *x, const struct http_head *h, struct io_stream *s, str early);

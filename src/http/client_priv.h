@@ -52,6 +52,7 @@ struct http_x {
     str head;
     str *parts;
     size_t n_parts, next_part;
+    size_t part_at; /* bytes of parts[next_part] that went out */
     struct strbuf unsent; /* of a streamed body, before there is a connection */
     bool streamed, chunked_up, is_head, send_ended, body_sent, retried;
     /* response */

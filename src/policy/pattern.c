@@ -78,6 +78,7 @@ static bool class_hit(int c, int cl)
     case 'u': hit = is_upper(c); break;
     case 'w': hit = is_lower(c) || is_upper(c) || is_digit(c); break;
     case 'x': hit = is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); break;
+    case 'z': hit = c == 0; break; /* old spelling of \0 */
     default: return cl == c;
     }
     if (!is_lower(cl) && !is_upper(cl))

@@ -14,7 +14,6 @@
 
 #define SPOOL_IN_MEMORY (256u * 1024)
 #define HEAD_MAX (128u * 1024)
-#define SLICE (128u * 1024)
 
 static void answer_whole(struct request *req);
 
@@ -276,37 +275,16 @@ static void on_x_upgraded(void *ud, struct http_x *x, const struct http_head *h,
 }
 
 /* Pages of a spooled body that have been sent leave this process again. */
-static void on_x_parts_sent(void *ud, struct http_x *x, size_t n)
+static void on_x_parts_sent(void *ud, struct http_x *x, size_t n, size_t at)
 {
     struct request *req = ud;
     str all;
     (void)x;
-    if (!req->body.map || n == 0 || spool_all(&req->body, &all, NULL) < 0)
+    if (!req->body.map || n + at == 0 || spool_all(&req->body, &all, NULL) < 0)
         return;
-    const char *end = req->sliced[n - 1].ptr + req->sliced[n - 1].len;
+    const char *end = at > 0 ? req->parts[n].ptr + at : req->parts[n - 1].ptr + req->parts[n - 1].len;
     if (end > all.ptr && end <= all.ptr + all.len)
         spool_forget(&req->body, (uint64_t)(end - all.ptr));
-}
-
-/* A body in a file goes out in small slices, so that what is in memory of it at a time is small too. */
-static void slice_parts(struct request *req)
-{
-    req->sliced = req->parts;
-    req->n_sliced = req->n_parts;
-    if (!req->body.map)
-        return;
-    size_t n = 0;
-    for (size_t i = 0; i < req->n_parts; i++)
-        n += req->parts[i].len / SLICE + 1;
-    str *out = arena_try(http_req_arena(req->http), n * sizeof *out);
-    if (!out)
-        return;
-    n = 0;
-    for (size_t i = 0; i < req->n_parts; i++)
-        for (size_t at = 0; at < req->parts[i].len; at += SLICE)
-            out[n++] = str_sub(req->parts[i], at, SLICE);
-    req->sliced = out;
-    req->n_sliced = n;
 }
 
 static const struct http_x_cb x_cb = {
@@ -393,8 +371,7 @@ void forward_start(struct request *req)
     }
     bool is_head = str_eq(in->method, S("HEAD"));
     struct http_pool *pool = req->peer ? req->peer->pool : req->model->pool;
-    slice_parts(req);
-    req->x = http_x_start(pool, strbuf_str(&req->head), req->sliced, req->n_sliced, is_head,
+    req->x = http_x_start(pool, strbuf_str(&req->head), req->parts, req->n_parts, is_head,
                           req->upgrade ? &x_cb_upgrade : &x_cb, req);
 }
 

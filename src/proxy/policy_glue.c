@@ -119,12 +119,15 @@ struct call {
     struct http_pool *pool;
     struct http_x *x;
     struct io_timer *limit;
+    struct io_call later;
+    char error[160]; /* "" = none */
     struct strbuf head, body, answer;
     int status;
 };
 
 static void call_free(struct call *c)
 {
+    io_call_cancel(&c->later);
     if (c->x)
         http_x_cancel(c->x);
     list_remove(&c->node);
@@ -136,18 +139,29 @@ static void call_free(struct call *c)
     free(c);
 }
 
-static void call_done(struct call *c, const char *error)
+/* At the end of the turn: the exchange is no more, so its pool may go. */
+static void on_call_over(void *ud)
 {
+    struct call *c = ud;
     struct policy_glue *g = c->g;
     uint64_t id = c->id;
     struct strbuf body = c->answer;
     strbuf_init(&c->answer, ANSWER_MAX);
-    struct policy_http_answer a = { .status = error ? 0 : c->status, .body = strbuf_str(&body),
-                                    .error = str_c(error ? error : "") };
+    char error[sizeof c->error];
+    memcpy(error, c->error, sizeof error);
+    struct policy_http_answer a = { .status = error[0] ? 0 : c->status, .body = strbuf_str(&body), .error = str_c(error) };
     call_free(c);
     policies_http_done(g->ps, id, &a, io_loop_now(g->srv->loop));
     strbuf_fini(&body);
     policy_glue_settled(g);
+}
+
+static void call_done(struct call *c, const char *error)
+{
+    c->x = NULL;
+    io_timer_clear(c->limit);
+    snprintf(c->error, sizeof c->error, "%s", error ? error : "");
+    io_call_post(c->g->srv->loop, &c->later);
 }
 
 static void on_call_head(void *ud, struct http_x *x, const struct http_head *h)
@@ -167,7 +181,6 @@ static void on_call_end(void *ud, struct http_x *x, str trailers)
     struct call *c = ud;
     (void)x;
     (void)trailers;
-    c->x = NULL;
     call_done(c, c->answer.full ? "the answer is larger than 1 MiB" : NULL);
 }
 
@@ -176,7 +189,6 @@ static void on_call_fail(void *ud, struct http_x *x, enum http_stage at, const s
     struct call *c = ud;
     (void)x;
     (void)at;
-    c->x = NULL;
     call_done(c, e->msg);
 }
 
@@ -184,7 +196,6 @@ static void on_call_limit(void *ud)
 {
     struct call *c = ud;
     http_x_cancel(c->x);
-    c->x = NULL;
     call_done(c, "timed out");
 }
 
@@ -210,6 +221,7 @@ static bool http_start(void *ud, const struct policy_http_request *r)
         (void)http_head_add(&c->head, r->headers[i].name, r->headers[i].value);
     strbuf_addf(&c->head, "Content-Length: %zu\r\nConnection: close\r\n\r\n", r->body.len);
     strbuf_add(&c->body, r->body);
+    io_call_init(&c->later, on_call_over, c);
     list_push_back(&g->calls, &c->node);
     c->pool = http_pool_new(g->srv->loop, &conf);
     c->limit = io_timer_new(g->srv->loop, "policy http", on_call_limit, c);
@@ -241,9 +253,8 @@ static void on_exit_wish(void *ud, const char *policy)
 
 /* --- life --- */
 
-static void conf_of(struct policy_glue *g, struct policies_conf *out)
+static void conf_of(struct policy_glue *g, const struct config *cfg, struct policies_conf *out)
 {
-    const struct config *cfg = g->srv->cfg;
     *out = (struct policies_conf){
         .files = cfg->policies,
         .n_files = cfg->n_policies,
@@ -265,12 +276,13 @@ static void on_timer(void *ud)
 static int load(struct policy_glue *g, struct error *e)
 {
     struct policies_conf conf;
-    conf_of(g, &conf);
+    conf_of(g, g->srv->cfg, &conf);
     int rc = policies_new(&conf, false, io_loop_now(g->srv->loop), &g->ps, e);
     if (rc < 0) {
         g->ps = NULL;
         return rc;
     }
+    g->cfg = config_ref(g->srv->cfg);
     if (!g->timer)
         g->timer = io_timer_new(g->srv->loop, "policies", on_timer, g);
     if (conf.observe_only)
@@ -298,9 +310,26 @@ int policy_glue_reconfigure(struct policy_glue *g, struct error *e)
     if (!g->ps)
         return g->srv->cfg->n_policies ? load(g, e) : 0;
     struct policies_conf conf;
-    conf_of(g, &conf);
+    conf_of(g, g->srv->cfg, &conf);
     int rc = policies_reconfigure(g->ps, &conf, io_loop_now(g->srv->loop), e);
+    if (rc == 0) {
+        config_unref(g->cfg);
+        g->cfg = config_ref(g->srv->cfg);
+    }
     policy_glue_settled(g);
+    return rc;
+}
+
+int policy_glue_check(struct policy_glue *g, const struct config *next, struct error *e)
+{
+    if (next->n_policies == 0)
+        return 0;
+    struct policies_conf conf;
+    struct policies *ps = NULL;
+    conf_of(g, next, &conf);
+    int rc = policies_new(&conf, false, io_loop_now(g->srv->loop), &ps, e);
+    if (rc == 0)
+        policies_free(ps);
     return rc;
 }
 
@@ -319,6 +348,8 @@ void policy_glue_fini(struct policy_glue *g)
         sched_set_ops(g->srv->dispatch.sched, NULL, NULL);
     policies_free(g->ps);
     g->ps = NULL;
+    config_unref(g->cfg);
+    g->cfg = NULL;
 }
 
 void policy_glue_settled(struct policy_glue *g)

@@ -10,12 +10,14 @@
 #include "base/list.h"
 #include "policy/policy.h"
 
+struct config;
 struct server;
 struct request;
 
 struct policy_glue {
     struct server *srv;
     struct policies *ps; /* NULL: none configured */
+    struct config *cfg;  /* whose policies they are: they borrow from it */
     struct policy_host host;
     struct io_timer *timer;
     struct list calls; /* http calls under way */
@@ -27,7 +29,9 @@ MUSTCHECK int policy_glue_init(struct policy_glue *g, struct server *srv, struct
 void policy_glue_fini(struct policy_glue *g);
 /* After the scheduler has handled an event: what policies want done is done, the timer is set. */
 void policy_glue_settled(struct policy_glue *g);
-/* The configuration was replaced; on error the old policies stay. */
+/* Before a reload: would the policies of `next` load? */
+MUSTCHECK int policy_glue_check(struct policy_glue *g, const struct config *next, struct error *e);
+/* The configuration was replaced, that of the scheduler too; on error the old policies stay. */
 MUSTCHECK int policy_glue_reconfigure(struct policy_glue *g, struct error *e);
 
 /* Before the name is resolved. True: go on with *ret_name (as asked, or as a policy routed it). False: the request was

@@ -320,7 +320,9 @@ int server_reload(struct server *srv, struct config *next, struct error *e)
     config_diff(srv->cfg, next, &p.arena, &p.diff);
     plan_slots(&p, srv, next);
     int rc = plan_sched(&p, srv, next, e);
-    if (rc == 0) {
+    if (rc == 0)
+        rc = policy_glue_check(&srv->policy, next, e);
+    if (rc == 0) { /* from here on nothing fails */
         plan_ports(&p, srv, next);
         apply_models(&p, srv, next);
         dispatch_reconf(&srv->dispatch, &p.setup.conf);
@@ -329,6 +331,8 @@ int server_reload(struct server *srv, struct config *next, struct error *e)
         p.setup.matrix = NULL;
         tell(&p.diff);
         apply_rest(&p, srv, next);
+        if (policy_glue_reconfigure(&srv->policy, e) < 0)
+            log_error("policy", "the policies stay as they were: %s", e->msg);
         renew_all(&p, srv);
         reload_preload(srv);
         srv->reloads++;

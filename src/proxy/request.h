@@ -59,8 +59,6 @@ struct request {
     const str *parts; /* the body to send: slices of the spool and of the arena */
     size_t n_parts;
     uint64_t parts_len;
-    const str *sliced; /* the same in slices, for a body in a file */
-    size_t n_sliced;
 
     /* policies */
     struct policy_request_info *policy_info; /* NULL: none are configured */

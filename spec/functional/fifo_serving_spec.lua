@@ -1,0 +1,357 @@
+-- fifo_serving_spec.lua: the throughput scheduler seen from outside: batches, limits, order, starvation
+-- (runtime.md 3.1, 3.2; A033 to A061).
+local http = require 'spec.support.http_raw'
+local json = require 'spec.support.json'
+local net = require 'spec.net'
+local server = require 'spec.support.server'
+local traffic = require 'spec.support.traffic'
+local wait = require 'spec.support.wait'
+
+local function statuses(list)
+  local out = {}
+  for i, r in ipairs(list) do out[i] = r.status end
+  return out
+end
+
+local function fine(list)
+  for i, r in ipairs(list) do assert.equal(200, r.status, ('answer %d: %s'):format(i, r.body)) end
+end
+
+local function count(list, x)
+  local n = 0
+  for _, y in ipairs(list) do if x == y then n = n + 1 end end
+  return n
+end
+
+local function limited(r)
+  assert.equal(429, r.status)
+  assert.equal('1', r:get 'retry-after')
+  local e = r:json().error
+  assert.equal('concurrency_limit', e.code)
+  assert.equal('rate_limit_error', e.type)
+end
+
+describe('fifo', function()
+  after_each(server.stop_all)
+
+  it('serves a ready model in parallel, ten by default, and refuses the eleventh (A033, A054)', function()
+    local t = traffic.start { models = { 'a' } }
+    assert.equal(200, t.srv:chat 'a'.status)
+    local list = {}
+    for i = 1, 11 do list[i] = { 'a', 'r' .. i, { wait_ms = 500 } } end
+    local got = t:all(list, 0.002)
+    for i = 1, 10 do assert.equal(200, got[i].status) end
+    limited(got[11])
+    assert.equal(10, t:most_at_once 'a')
+    assert.equal(200, t.srv:chat 'a'.status) -- places are free again (A053)
+    assert.same({ 'a' }, t:loads())
+  end)
+
+  it('does one load for three requests of a cold model and serves them together (A036, A037)', function()
+    local t = traffic.start { models = { { 'a', '--load-ms 300' } } }
+    local got = t:all { { 'a', 'r1', { wait_ms = 150 } }, { 'a', 'r2', { wait_ms = 150 } }, { 'a', 'r3', { wait_ms = 150 } } }
+    fine(got)
+    assert.same({ 'a' }, t:loads())
+    assert.equal(3, t:most_at_once 'a')
+    assert.is_true(t:at('start', 'a') >= t:at('ready', 'a'))
+  end)
+
+  it('gives both waiters of a load that fails the error (A038) and knows unknown models (A035)', function()
+    local t = traffic.start { models = { { 'a', '--load-ms 60000 --exit-after-ms 300 --exit-code 3' } } }
+    local got = t:all { { 'a', 'r1' }, { 'a', 'r2' }, { 'nobody', 'r3' } }
+    assert.same({ 500, 500, 404 }, statuses(got))
+    assert.same({ 'a' }, t:loads())
+    t:at_rest()
+  end)
+
+  it('makes A A B B C C of A B C A B C: one load each, two served each (A043)', function()
+    local t = traffic.start { models = { { 'a', '--load-ms 200' }, { 'b', '--load-ms 60' }, { 'c', '--load-ms 60' } } }
+    local got = t:all { { 'a', 'a1' }, { 'b', 'b1' }, { 'c', 'c1' }, { 'a', 'a2' }, { 'b', 'b2' }, { 'c', 'c2' } }
+    fine(got)
+    assert.same({ 'a', 'b', 'c' }, t:loads())
+    assert.same({ 'a1', 'a2', 'b1', 'b2', 'c1', 'c2' }, t:ids())
+  end)
+
+  it('lets b evict a only after both requests of a have ended (A039, A044)', function()
+    local t = traffic.start { models = { 'a', 'b' } }
+    local a1 = t:send('a', 'a1', { wait_ms = 300 })
+    t:was_served 'a1'
+    local a2 = t:send('a', 'a2', { wait_ms = 600 })
+    t:was_served 'a2'
+    local b = t:send('b', 'b1')
+    t:queued(1)
+    t:ok(a1)
+    assert.same({ 'a' }, t:loads())
+    t:ok(a2)
+    t:ok(b)
+    assert.is_true(t:at('up', 'b') >= t:events('end', 'a')[2].t)
+    assert.is_true(t:at('up', 'b') >= t:at('term', 'a'))
+  end)
+
+  it('loads models that are not in each other\'s way at once (A040)', function()
+    local t = traffic.start { models = { { 'a', '--load-ms 600' }, { 'b', '--load-ms 600' } },
+      groups = { g = { swap = false, members = { 'a', 'b' } } } }
+    fine(t:all { { 'a', 'r1' }, { 'b', 'r2' } })
+    assert.is_true(math.max(t:at('up', 'a'), t:at('up', 'b')) < math.min(t:at('ready', 'a'), t:at('ready', 'b')))
+  end)
+
+  it('has the second of two that evict the same model wait for the first (A041)', function()
+    local t = traffic.start { models = { { 'a', '--load-ms 300' }, { 'b', '--load-ms 10' }, 'x' },
+      groups = { g = { swap = false, members = { 'a', 'b' } } } }
+    assert.equal(200, t.srv:chat 'x'.status)
+    fine(t:all { { 'a', 'r1' }, { 'b', 'r2' } })
+    assert.is_true(t:at('up', 'b') >= t:at('ready', 'a'))
+    assert.same({ a = 'ready', b = 'ready' }, t:states())
+  end)
+
+  it('starts two that wait for the end of a swap together (A042)', function()
+    local t = traffic.start { models = { { 'a', '--load-ms 400' }, { 'b', '--load-ms 500' }, { 'c', '--load-ms 500' } },
+      groups = { g = { members = { 'a' } }, h = { swap = false, exclusive = false, members = { 'b', 'c' } } } }
+    fine(t:all { { 'b', 'b0' }, { 'c', 'c0' } })
+    local a = t:send('a', 'a1')
+    wait.till(function() return #t:events('up', 'a') == 1 end, 10)
+    local got = t:all { { 'b', 'b1' }, { 'c', 'c1' } }
+    fine(got)
+    t:ok(a)
+    local b, c = t:events('up', 'b')[2].t, t:events('up', 'c')[2].t
+    assert.is_true(math.min(b, c) >= t:at('ready', 'a'))
+    assert.is_true(math.max(b, c) < math.min(t:events('ready', 'b')[2].t, t:events('ready', 'c')[2].t))
+  end)
+
+  it('orders the line by priority, also when it is given under an alias (A049, A061)', function()
+    local t = traffic.start { models = { 'm', 'a', 'b', { 'c', '', { aliases = { 'nick' } } }, 'd' },
+      fifo = { priority = { a = 10, b = 5, nick = 5, d = 1 } } }
+    local m = t:send('m', 'm1', { wait_ms = 400 })
+    t:was_served 'm1'
+    local open = {}
+    for i, x in ipairs { 'b', 'd', 'nick', 'a' } do
+      open[i] = t:send(x, x)
+      t:queued(i)
+    end
+    t:ok(m)
+    for _, c in ipairs(open) do t:ok(c) end
+    assert.same({ 'm1', 'a', 'b', 'nick', 'd' }, t:ids())
+  end)
+
+  it('tells the places in the line, and that they change', function()
+    local t = traffic.start { models = { 'm', 'a', 'b' }, top = 'sendLoadingState: true', fifo = { priority = { b = 1 } } }
+    local m = t:send('m', 'm1', { wait_ms = 2600 })
+    t:was_served 'm1'
+    local a = t:send('a', 'a1', { tokens = 2 }, { stream = true })
+    local text = ''
+    local r = a:head(5)
+    local function see(what, seconds)
+      local till = net.now() + seconds * wait.slow
+      while not text:find(what, 1, true) do
+        local ev = a:event(r, till - net.now())
+        if not ev then error(('never saw %q in %q'):format(what, text)) end
+        local ok, v = pcall(json.decode, ev.data)
+        local d = ok and v.choices and v.choices[1] and v.choices[1].delta
+        text = text .. (d and d.reasoning_content or '')
+      end
+    end
+    see('Queue position: #1 ', 3)
+    local b = t:send('b', 'b1', { tokens = 2 }, { stream = true })
+    see('Queue position: #2 ', 3)
+    t:ok(m)
+    t:ok(b)
+    a:finish(r, 20)
+    assert.is_true(r.done)
+    a:close()
+  end)
+end)
+
+describe('fifo limits', function()
+  after_each(server.stop_all)
+
+  it('count a loading model\'s requests: the third of two is refused at once (A055, A056)', function()
+    local t = traffic.start { models = { { 'a', '--load-ms 500', { concurrencyLimit = 2 } } } }
+    local one, two = t:send('a', 'r1'), t:send('a', 'r2')
+    t:queued(2)
+    local t0 = net.now()
+    local _, r = t:status(t:send('a', 'r3'))
+    limited(r)
+    assert.is_true(net.now() - t0 < 0.3 * wait.slow)
+    t:ok(one)
+    t:ok(two)
+    assert.same({ 'r1', 'r2' }, t:ids())
+  end)
+
+  it('count requests that wait behind another model; the two share one load (A057)', function()
+    local t = traffic.start { models = { 'm', { 'a', '', { concurrencyLimit = 2 } } } }
+    local m = t:send('m', 'm1', { wait_ms = 400 })
+    t:was_served 'm1'
+    local one, two = t:send('a', 'r1'), t:send('a', 'r2')
+    t:queued(2)
+    limited(select(2, t:status(t:send('a', 'r3'))))
+    t:ok(m)
+    t:ok(one)
+    t:ok(two)
+    assert.same({ 'm', 'a' }, t:loads())
+  end)
+
+  it('are free again when the one that held the place leaves: in the line, in a load, while served (A058)', function()
+    local t = traffic.start { models = { 'm', { 'a', '--load-ms 300', { concurrencyLimit = 1 } } } }
+    local m = t:send('m', 'm1', { wait_ms = 500 })
+    t:was_served 'm1'
+    local gone = t:send('a', 'r1') -- in the line
+    t:queued(1)
+    limited(select(2, t:status(t:send('a', 'r2'))))
+    gone:close()
+    t:queued(0)
+    local loading = t:send('a', 'r3')
+    t:ok(m)
+    t:is('a', 'starting')
+    loading:close() -- waits for the load
+    t:queued(0)
+    local served = t:send('a', 'r4', { wait_ms = 20000 })
+    t:was_served 'r4'
+    limited(select(2, t:status(t:send('a', 'r5'))))
+    served:close()
+    wait.till(function() return t:state().scheduler.inflight == 0 end, 5)
+    t:ok(t:send('a', 'r6'))
+    assert.same({ 'm1', 'r4', 'r6' }, t:ids())
+  end)
+
+  it('refuse before any loading text (A053, A101)', function()
+    local t = traffic.start { models = { { 'a', '--load-ms 400', { concurrencyLimit = 1 } } }, top = 'sendLoadingState: true' }
+    local one = t:send('a', 'r1', nil, { stream = true })
+    one:head(10)
+    local _, r = t:status(t:send('a', 'r2', nil, { stream = true }))
+    limited(r)
+    one:close()
+  end)
+end)
+
+describe('fifo and time', function()
+  after_each(server.stop_all)
+
+  -- n requests of a model are always under way, until fn() is true.
+  local function steady(t, model, n, fn)
+    local open, serial = {}, 0
+    repeat
+      while #open < n do
+        serial = serial + 1
+        local c = t:send(model, ('s%d'):format(serial), { wait_ms = 60 + serial * 37 % 90 })
+        c.answer = c:begin()
+        open[#open + 1] = c
+      end
+      for _, c in ipairs((net.poll(open, 0.01))) do
+        if c:advance(c.answer) then
+          assert.equal(200, c.answer.status)
+          c:close()
+          for i, o in ipairs(open) do if o == c then table.remove(open, i) end end
+        end
+      end
+    until fn()
+    for _, c in ipairs(open) do c:close() end
+  end
+
+  local function answered(c)
+    c.answer = c.answer or c:begin()
+    return c:advance(c.answer)
+  end
+
+  it('starves a waiting model without maxWait, as the reference, and not with it (A060, D-F1)', function()
+    local t = traffic.start { models = { 'a', 'b' } }
+    assert.equal(200, t.srv:chat 'a'.status)
+    local b, t0 = nil, net.now()
+    steady(t, 'a', 3, function()
+      b = b or t:send('b', 'b1')
+      return answered(b) or net.now() - t0 > 2.5
+    end)
+    assert.is_falsy(b.answer.status)
+    b:close()
+    t.srv:stop()
+    t = traffic.start { models = { 'a', 'b' }, fifo = { maxWait = 1 } }
+    assert.equal(200, t.srv:chat 'a'.status)
+    b, t0 = nil, net.now()
+    steady(t, 'a', 3, function()
+      b = b or t:send('b', 'b1')
+      return answered(b) or net.now() - t0 > 10 * wait.slow
+    end)
+    assert.equal(200, b.answer.status)
+    assert.is_true(net.now() - t0 < 1 + 1.5 * wait.slow, 'it took ' .. net.now() - t0)
+    assert.is_true(net.now() - t0 > 0.9)
+    b:close()
+  end)
+
+  it('finishes a load that nobody waits for any more (orphanLoad: keep, the default)', function()
+    local t = traffic.start { models = { { 'a', '--load-ms 500' } } }
+    local c = t:send('a', 'r1')
+    t:is('a', 'starting')
+    c:close()
+    t:is('a', 'ready')
+    assert.same({ 'a' }, t:loads())
+    t:ok(t:send('a', 'r2'))
+    assert.same({ 'r2' }, t:ids())
+  end)
+
+  it('aborts it with orphanLoad: abort, but not while one of two still waits (A051, A100)', function()
+    local t = traffic.start { models = { { 'a', '--load-ms 700' } }, fifo = { orphanLoad = 'abort' } }
+    local one, two = t:send('a', 'r1'), t:send('a', 'r2')
+    t:queued(2)
+    one:close()
+    t:ok(two)
+    assert.same({ 'r2' }, t:ids())
+    assert.same({ 'a' }, t:loads())
+    assert.equal(200, t.srv:get '/unload'.status)
+    local c = t:send('a', 'r3')
+    t:is('a', 'starting')
+    c:close()
+    t:is('a', 'stopped', 5)
+    assert.equal(0, #t.srv:models())
+    assert.equal(1, #t:events('ready', 'a'))
+  end)
+
+  it('never loads for a request that left the line (A050)', function()
+    local t = traffic.start { models = { 'a', 'b', 'c' } }
+    local a = t:send('a', 'a1', { wait_ms = 400 })
+    t:was_served 'a1'
+    local b, c = t:send('b', 'b1'), t:send('c', 'c1')
+    t:queued(2)
+    b:close()
+    t:queued(1)
+    t:ok(a)
+    t:ok(c)
+    assert.same({ 'a', 'c' }, t:loads())
+  end)
+
+  it('lets the next model in as soon as the client of a running answer leaves (A045)', function()
+    local t = traffic.start { models = { 'a', 'b' } }
+    local a = t:send('a', 'a1', { wait_ms = 30000 })
+    t:was_served 'a1'
+    local b = t:send('b', 'b1')
+    t:queued(1)
+    local t0 = net.now()
+    a:close()
+    t:ok(b)
+    assert.is_true(net.now() - t0 < 5 * wait.slow)
+    assert.equal(1, count({ t:events('gone', 'a')[1].req }, 'a1'))
+  end)
+end)
+
+describe('fifo under many requests', function()
+  after_each(server.stop_all)
+
+  it('answers each of 100 mixed requests of 20 clients exactly once', function()
+    local t = traffic.start { models = { { 'a', '--tokens 2' }, { 'b', '--tokens 2' }, { 'c', '--tokens 2' } } }
+    local conns = {}
+    for i = 1, 20 do conns[i] = http.connect(t.srv.port) end
+    for round = 1, 5 do
+      local batch = {}
+      for i = 1, 20 do
+        batch[i] = t:entry(({ 'a', 'b', 'c' })[(i + round) % 3 + 1], ('r%d-%d'):format(round, i), nil, { stream = i % 4 == 0 })
+        batch[i].conn, batch[i].keep = conns[i], true
+      end
+      http.all(batch, 60)
+      for _, e in ipairs(batch) do assert.equal(200, e.response and e.response.status, e.body.id) end
+    end
+    for _, c in ipairs(conns) do c:close() end
+    local seen = {}
+    for _, id in ipairs(t:ids()) do seen[#seen + 1] = id end
+    assert.equal(100, #seen)
+    for _, id in ipairs(seen) do assert.equal(1, count(seen, id)) end
+    assert.is_true(#t:loads() <= 15, #t:loads())
+  end)
+end)
