@@ -7,7 +7,7 @@ local server = require 'spec.support.server'
 local wait = require 'spec.support.wait'
 
 local dice = math.random
-local reloads = tonumber(os.getenv 'LUASWAP_RELOADS') or 30
+local reloads = tonumber(os.getenv 'LUASWAP_RELOADS') or 20
 
 local function zombies(pid)
   local n = 0

@@ -265,6 +265,8 @@ void io_tls_write(struct io_tls *t, const str *parts, size_t n)
 static void push(struct io_tls *t)
 {
     struct io_stream *s = t->s;
+    if (t->open)
+        io_stream_flush(s); /* nobody tells us when gathered bytes have gone */
     while (t->open && t->n_held && !t->failed && io_raw_queued(s) == 0 && !s->job) {
         for (size_t did = 0; did < STRIDE && t->n_held;) {
             str *p = &t->held[t->held_at];
@@ -288,7 +290,7 @@ static void push(struct io_tls *t)
             }
         }
         send_out(t);
-        io_stream_flush(s); /* nobody tells us when gathered bytes have gone */
+        io_stream_flush(s);
     }
     if (t->open && !t->n_held && t->pend.len && !t->failed) {
         str all = strbuf_str(&t->pend);

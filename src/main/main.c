@@ -12,6 +12,7 @@
 #include "process/supervise.h"
 #include "proxy/reload.h"
 #include "proxy/server.h"
+#include "sim/policy_cli.h"
 
 #include <malloc.h>
 #include <signal.h>
@@ -335,6 +336,8 @@ int main(int argc, char **argv)
         return supervise_main(argc, argv);
     if (argc > 1 && str_eq(str_c(argv[1]), S("demo-model")))
         return demo_model_main(argc - 1, argv + 1);
+    if (argc > 1 && policy_cli_knows(argv[1]))
+        return policy_cli_main(argc - 1, argv + 1);
     bool demo = argc > 1 && str_eq(str_c(argv[1]), S("demo"));
     struct options o;
     int status = options_parse(argc - demo, argv + demo, &o);

@@ -10,6 +10,7 @@ static const char usage[] =
     "Usage: luaswap -config FILE [flags]     serve the models of a llama-swap configuration\n"
     "       luaswap demo [-listen ADDR]      serve built-in demo models, no configuration needed\n"
     "       luaswap demo-model ...           one demo model (what `demo` starts)\n"
+    "       luaswap check|simulate|policy|trace ...   Lua policies without a server; see docs/policies.md\n"
     "\n"
     "  -config FILE          configuration (YAML)\n"
     "  -config-dir DIR       directory whose *.yml and *.yaml are merged after -config\n"

@@ -19,11 +19,22 @@ void ops_note_decision(struct policies *ps, struct policy *p, enum policy_hook h
     d->source = source;
     d->request = request;
     d->model = m;
-    snprintf(d->policy, sizeof(d->policy), "%s", p ? p->name : "");
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(d->text, sizeof(d->text), fmt, ap);
-    va_end(ap);
+    if (p)
+        memcpy(d->policy, p->name, sizeof(d->policy));
+    else
+        d->policy[0] = '\0';
+    if (strchr(fmt, '%')) {
+        va_list ap;
+        va_start(ap, fmt);
+        vsnprintf(d->text, sizeof(d->text), fmt, ap);
+        va_end(ap);
+    } else { /* nearly always; printing would cost more than the decision */
+        size_t len = strlen(fmt);
+        if (len >= sizeof(d->text))
+            len = sizeof(d->text) - 1;
+        memcpy(d->text, fmt, len);
+        d->text[len] = '\0';
+    }
     if (p)
         p->last[p->n_last++ % POLICY_DECISIONS] = *d;
     if (h == POLICY_PICK_NEXT || h == POLICY_PLAN_SWAP) {
@@ -113,7 +124,7 @@ static enum ops_answer row_pick(void *ctx, const struct sched *s, struct ops_pic
         v = gate_call(p, &c);
         if (v == V_HOLD) {
             ps->holder = p;
-            ops_note_decision(ps, p, POLICY_PICK_NEXT, 'p', 0, MODEL_NONE, "hold %lld ms", (long long)ret->hold_ms);
+            ops_note_decision(ps, p, POLICY_PICK_NEXT, 'p', 0, MODEL_NONE, "hold");
         }
     }
     if (shadows(ps, POLICY_PICK_NEXT)) {

@@ -98,7 +98,7 @@ struct decision {
     char policy[POLICY_NAME_MAX + 1];
     uint64_t request;
     model_id model;
-    char text[120];
+    char text[72];
 };
 
 struct meter {
