@@ -2,6 +2,7 @@
 # The file is written again when a Lua file changes, because configuring depends on all of them.
 function(luaswap_embed out)
   file(GLOB_RECURSE files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/lua/*.lua)
+  list(FILTER files EXCLUDE REGEX "/(meta|lab)\\.lua$") # for authors, not for policies
   list(SORT files)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${files})
   set(arrays "")

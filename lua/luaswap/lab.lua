@@ -228,9 +228,10 @@ function lab.load(file, settings, options)
   function api.host() return options.host or { mem_free_mb = 0, load1 = 0 } end
   function api.random(...) return math.random(...) end
   function api.hash(s)
-    local h = 5381
-    for i = 1, #s do h = (h * 33 + s:byte(i)) & 0x7fffffffffffffff end
-    return h
+    local h = 0x4bf29ce484222325 -- the real one is another; only even and repeatable is promised
+    for i = 1, #s do h = (h ~ s:byte(i)) * 0x100000001b3 end
+    h = (h ~ h >> 32) * 0x1b873593cc9e2d51
+    return h ~ h >> 29
   end
   function api.has() return true end
   for _, name in ipairs { 'preload', 'unload', 'kick', 'quarantine', 'cancel' } do api[name] = note(name) end
@@ -289,7 +290,7 @@ function lab.queue(list)
   function q:best(what, f)
     local best, top
     for r in self:each(f) do
-      local v = what
+      local v
       if type(what) == 'string' then v = r[what] else v = what(r) end
       if v and (not top or v > top) then best, top = r, v end
     end

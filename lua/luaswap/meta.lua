@@ -1,4 +1,5 @@
 -- meta.lua: types of the policy API for editors; made by `luaswap policy api --luacats` from src/policy/api.def.
+-- luacheck: ignore
 ---@meta luaswap
 
 ---@class luaswap.Policy
@@ -72,7 +73,7 @@
 ---@field body fun(self: luaswap.Request): table? the parsed JSON body; needs requires = { "body" }
 
 ---@class luaswap.Model
----@field id string 
+---@field id string
 ---@field state string stopped, starting, ready, stopping or shutdown
 ---@field ready boolean loaded and not about to stop
 ---@field draining boolean a swap waits for it to become idle
@@ -96,7 +97,7 @@
 ---@field meta table the metadata map of the configuration; read only
 
 ---@class luaswap.Swap
----@field id integer 
+---@field id integer
 ---@field target string model id
 ---@field evict string[] model ids
 ---@field stage string draining, stopping or starting
@@ -119,11 +120,11 @@
 ---@field models fun(self: luaswap.Queue): string[] models that candidates ask for, in order of their first request
 
 ---@class luaswap.Gpu
----@field index integer 
----@field name string 
----@field total_mb number 
----@field used_mb number 
----@field free_mb number 
+---@field index integer
+---@field name string
+---@field total_mb number
+---@field used_mb number
+---@field free_mb number
 ---@field foreign_mb number used by processes that are not ours
 ---@field util number per cent
 ---@field temp number degrees Celsius

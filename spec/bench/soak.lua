@@ -386,6 +386,17 @@ function soak.judge(r, with_rss)
   return list
 end
 
+-- For specs: a run of which everything must be right.
+function soak.short(o)
+  o.seed = tonumber(os.getenv 'LUASWAP_SEED') or os.time()
+  o.clients = 24
+  local r = soak.run(o)
+  local wrong = soak.judge(r)
+  if r.ended.answered < 0.75 * r.requests then wrong[#wrong + 1] = ('only %d answers'):format(r.ended.answered) end
+  if #wrong > 0 then error(('LUASWAP_SEED=%d: %s'):format(o.seed, table.concat(wrong, '; ')), 2) end
+  return r
+end
+
 if arg and arg[0] and arg[0]:match 'soak%.lua$' then
   local o = { scheduler = 'fifo', requests = 200000, verbose = true }
   local i = 1

@@ -141,3 +141,93 @@ for _, use in ipairs { 'serial', 'fifo' } do
     end)
   end)
 end
+
+describe('cancelling through the API', function()
+  after_each(server.stop_all)
+
+  local function number(t, id)
+    local found
+    wait.till(function()
+      for state, list in pairs(t:state().requests) do
+        for _, r in ipairs(list) do
+          if r.model == id.model and (not id.state or id.state == state) then found = r.id end
+        end
+      end
+      return found
+    end, 10, 'the request')
+    return found
+  end
+
+  local function cancel(t, n)
+    local r = t.srv:post(('/api/inflight/%d/cancel'):format(n), '')
+    assert.equal(200, r.status)
+    assert.equal('{"msg":"ok"}\n', r.body)
+  end
+
+  local function cancelled(r)
+    assert.equal(499, r.status)
+    assert.equal('request_cancelled', r:json().error.code)
+    assert.equal('llama-swap', r:json().src)
+  end
+
+  for _, use in ipairs { 'serial', 'fifo' } do
+    it('ends a request in the line, in a load, at the model: 499, never an empty 200 (A109, D-R7), ' .. use, function()
+      local t = traffic.start { use = use, models = { { 'a', '--load-ms 400' }, 'b' } }
+      local a = t:send('a', 'a1', { wait_ms = 30000 })
+      t:is('a', 'starting')
+      local b = t:send('b', 'b1')
+      cancel(t, number(t, { model = 'b' }))
+      cancelled(select(2, t:status(b)))
+      t:was_served 'a1'
+      cancel(t, number(t, { model = 'a', state = 'send' }))
+      cancelled(select(2, t:status(a)))
+      t:ok(t:send('b', 'b2'))
+      a = t:send('a', 'a2')
+      t:is('a', 'starting')
+      cancel(t, number(t, { model = 'a' }))
+      cancelled(select(2, t:status(a)))
+      t:at_rest()
+      assert.same({ 'a1', 'b2' }, t:ids())
+    end)
+  end
+
+  it('tells the reader of a stream, and of a loading stream, by an error event', function()
+    local t = traffic.start { models = { { 'a', '--load-ms 1500' } }, top = 'sendLoadingState: true' }
+    local c = t:send('a', 'a1', nil, { stream = true })
+    local r = c:head(10)
+    cancel(t, number(t, { model = 'a' }))
+    c:finish(r, 10)
+    assert.is_true(r.done)
+    assert.is_truthy(r.body:find('request cancelled', 1, true))
+    assert.equal('data: [DONE]\n\n', r.body:sub(-14))
+    c:close()
+    t:is('a', 'ready')
+    c = t:send('a', 'a2', { endless = true, tps = 50 }, { stream = true })
+    r = c:head(10)
+    assert.is_truthy(c:event(r, 5))
+    cancel(t, number(t, { model = 'a', state = 'stream' }))
+    c:finish(r, 10)
+    assert.is_truthy(r.cut == 'closed' or r.cut == 'reset', r.cut)
+    assert.is_truthy(r.body:find('request_cancelled', 1, true))
+    c:close()
+    c = http.connect(t.srv.port)
+    c.sock:set_rcvbuf(8192)
+    c:request('POST', '/v1/chat/completions', t:entry('a', 'a3', { size = 50000000 }))
+    r = c:head(10)
+    cancel(t, number(t, { model = 'a', state = 'stream' }))
+    c:finish(r, 10)
+    assert.is_truthy(r.cut == 'closed' or r.cut == 'reset', r.cut)
+    c:close()
+    t:at_rest()
+    t:ok(t:send('a', 'a4'))
+  end)
+
+  it('knows no other requests: 404', function()
+    local t = traffic.start { models = { 'a' } }
+    for _, path in ipairs { '99999/cancel', 'x/cancel', '1', '1/cancel/more', '-1/cancel', '18446744073709551616/cancel' } do
+      local r = t.srv:post('/api/inflight/' .. path, '')
+      assert.equal(404, r.status, path)
+      assert.equal('llama-swap', r:json().src)
+    end
+  end)
+end)

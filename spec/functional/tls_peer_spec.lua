@@ -241,6 +241,13 @@ describe('peers behind https', function()
     wait.till(function() return (server.read_file(log) or ''):find('"gone"', 1, true) end, 10, 'the peer to notice')
   end)
 
+  it('may be models of this machine, too', function()
+    local srv = server.start { env = { SSL_CERT_FILE = pem.ca }, config = 'models:\n' .. server.model('s',
+      ('--silent --respond safe --load-ms 100 --tls-cert %s --tls-key %s'):format(good.cert, good.key),
+      { proxy = 'https://localhost:${PORT}' }) }
+    assert.equal('safe', srv:chat('s'):json().choices[1].message.content)
+  end)
+
   it('carry websockets', function()
     local l, port = listener()
     local srv = start(port)

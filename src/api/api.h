@@ -59,6 +59,7 @@ void api_running(struct request *req, const struct route *r); /* running.c */
 void api_unload_all(struct request *req, const struct route *r);
 void api_unload_all_json(struct request *req, const struct route *r);
 void api_unload_one(struct request *req, const struct route *r);
+void api_cancel(struct request *req, const struct route *r);
 void api_logs(struct request *req, const struct route *r); /* logs.c */
 void api_logs_stream(struct request *req, const struct route *r);
 void api_policy(struct request *req, const struct route *r); /* policy.c */

@@ -106,3 +106,20 @@ void api_unload_one(struct request *req, const struct route *r)
     }
     unload(req, &m->id, 1, false);
 }
+
+/* --- cancelling: /api/inflight/{id}/cancel --- */
+
+void api_cancel(struct request *req, const struct route *r)
+{
+    str id, rest = api_tail(req, r);
+    uint64_t n;
+    if (!str_cut(rest, '/', &id, &rest) || !str_eq(rest, S("cancel"))) {
+        req_fail(req, 404, NULL, S("page not found"));
+        return;
+    }
+    if (!str_to_u64(id, &n) || !req_cancel(req->srv, n)) {
+        req_fail(req, 404, NULL, S("no such request"));
+        return;
+    }
+    req_reply(req, 200, S("application/json"), S("{\"msg\":\"ok\"}\n"));
+}

@@ -114,6 +114,24 @@ static size_t gather_parts(struct http_x *x, str *v, size_t n)
     return n;
 }
 
+/* A proxy gets the whole URL, and who we are. */
+static size_t put_head(const struct http_x *x, str *v)
+{
+    str absolute = strbuf_str(&x->pool->absolute), method, rest, line, fields;
+    if (absolute.len == 0) {
+        v[0] = x->head;
+        return 1;
+    }
+    str_cut(x->head, ' ', &method, &rest);
+    str_cut(rest, '\n', &line, &fields);
+    v[0] = str_sub(x->head, 0, method.len + 1);
+    v[1] = absolute;
+    v[2] = str_sub(rest, 0, line.len + 1);
+    v[3] = strbuf_str(&x->pool->auth);
+    v[4] = fields;
+    return 5;
+}
+
 /* Head and parts; goes on when the kernel has room again. */
 static void send_parts(struct http_x *x)
 {
@@ -126,7 +144,7 @@ static void send_parts(struct http_x *x)
         if (!first && x->cb->parts_sent)
             x->cb->parts_sent(x->ud, x, x->next_part, x->part_at);
         if (first)
-            v[n++] = x->head;
+            n = put_head(x, v);
         n = gather_parts(x, v, n);
         first = false;
         if (!io_stream_write_borrowed(io, v, n))
@@ -177,8 +195,12 @@ static void begin(struct http_x *x)
         use_link(x, l);
         return;
     }
-    x->dial = io_dial(x->pool->loop, c->host, c->port, c->connect_ms, c->keepalive_s, on_dialed, x);
-    if (c->tls)
+    bool via = c->via_host.len > 0;
+    x->dial = io_dial(x->pool->loop, via ? c->via_host : c->host, via ? c->via_port : c->port, c->connect_ms,
+                      c->keepalive_s, on_dialed, x);
+    if (via && c->tls)
+        io_dial_tunnel(x->dial, c->host, c->port, c->via_auth, c->handshake_ms);
+    if (via ? c->tls || c->via_tls : c->tls)
         io_dial_secure(x->dial, c->handshake_ms);
 }
 

@@ -46,6 +46,10 @@ struct http_pool_conf {
     int keepalive_s;
     bool tls;              /* see io/tls.h */
     msec handshake_ms;     /* of TLS, 0 = none */
+    str via_host;          /* an HTTP proxy on the way: absolute targets, or CONNECT when tls; empty = none. Copied */
+    int via_port;
+    bool via_tls;          /* the proxy itself speaks TLS; not together with tls */
+    str via_auth;          /* Proxy-Authorization, may be empty; copied */
     msec head_ms;          /* wait for the response head after the request was sent, 0 = none */
     msec idle_ms;          /* pooled connections, 0 = none */
     size_t idle_max;       /* pooled connections kept */

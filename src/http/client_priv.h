@@ -29,6 +29,8 @@ struct http_link {
 struct http_pool {
     struct io_loop *loop;
     struct http_pool_conf conf;
+    struct strbuf absolute; /* before the path of a target, through a proxy */
+    struct strbuf auth;     /* header line for the proxy */
     struct list idle; /* newest first */
     size_t n_idle, n_links, n_x;
     unsigned generation; /* links of an older one are not kept */

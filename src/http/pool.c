@@ -2,6 +2,15 @@
 #include "base/check.h"
 #include "http/client_priv.h"
 
+static void free_conf(struct http_pool *p)
+{
+    free((char *)(uintptr_t)p->conf.host.ptr);
+    free((char *)(uintptr_t)p->conf.via_host.ptr);
+    free((char *)(uintptr_t)p->conf.via_auth.ptr);
+    strbuf_fini(&p->absolute);
+    strbuf_fini(&p->auth);
+}
+
 static void maybe_free(struct http_pool *p)
 {
     if (!p->closing || p->n_links || p->n_x)
@@ -14,24 +23,41 @@ static void maybe_free(struct http_pool *p)
         free(x);
     }
     http_reader_free(p->reader);
-    free((char *)(uintptr_t)p->conf.host.ptr);
+    free_conf(p);
     free(p);
+}
+
+static str copy(str s)
+{
+    char *z = mem_zalloc(s.len + 1);
+    if (s.len)
+        memcpy(z, s.ptr, s.len);
+    return str_n(z, s.len);
 }
 
 void http_pool_reconf(struct http_pool *p, const struct http_pool_conf *conf)
 {
-    char *host = mem_zalloc(conf->host.len + 1);
-    if (conf->host.len)
-        memcpy(host, conf->host.ptr, conf->host.len);
-    free((char *)(uintptr_t)p->conf.host.ptr);
-    p->conf = *conf;
-    p->conf.host = str_n(host, conf->host.len);
+    struct http_pool_conf next = *conf;
+    next.host = copy(conf->host);
+    next.via_host = copy(conf->via_host);
+    next.via_auth = copy(conf->via_auth);
+    free_conf(p);
+    p->conf = next;
+    if (next.via_host.len == 0 || next.tls)
+        return;
+    bool v6 = str_chr(next.host, ':') >= 0;
+    strbuf_addf(&p->absolute, v6 ? "http://[" STR_FMT "]" : "http://" STR_FMT, STR_ARG(next.host));
+    if (next.port != 80)
+        strbuf_addf(&p->absolute, ":%d", next.port);
+    if (next.via_auth.len)
+        strbuf_addf(&p->auth, "Proxy-Authorization: " STR_FMT "\r\n", STR_ARG(next.via_auth));
 }
 
 struct http_pool *http_pool_new(struct io_loop *l, const struct http_pool_conf *conf)
 {
     struct http_pool *p = mem_zalloc(sizeof *p);
     p->loop = l;
+    p->absolute = p->auth = STRBUF(4096);
     http_pool_reconf(p, conf);
     list_init(&p->idle);
     list_init(&p->spare);

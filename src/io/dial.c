@@ -27,6 +27,9 @@ struct io_dial {
     } req;
     bool busy; /* a libuv request is open: memory must stay */
     bool over; /* fn was called, or must not be */
+    struct strbuf ask, answer; /* CONNECT; empty = no proxy */
+    char beyond[256];          /* the host behind the proxy */
+    msec tunnel_ms;
     bool secure;
     msec handshake_ms;
     int sys;   /* why the last address failed */
@@ -40,6 +43,8 @@ static void maybe_free(struct io_dial *d)
         return;
     io_call_cancel(&d->later);
     io_timer_fini(&d->deadline);
+    strbuf_fini(&d->ask);
+    strbuf_fini(&d->answer);
     free(d);
 }
 
@@ -97,6 +102,89 @@ void io_dial_secure(struct io_dial *d, msec handshake_ms)
     d->handshake_ms = handshake_ms;
 }
 
+/* --- through a proxy --- */
+
+#define ANSWER_MAX 16384
+
+static void secure_or_hand_over(struct io_dial *d)
+{
+    if (d->secure)
+        io_stream_tls_connect(d->s, str_c(d->beyond[0] ? d->beyond : d->host), d->handshake_ms, on_secured, d);
+    else
+        hand_over(d);
+}
+
+static void tunnel_failed(struct io_dial *d, const char *what, str detail)
+{
+    struct error e = { 0 };
+    error_set(&e, ERR_PROTOCOL, "proxy %s: %s" STR_FMT, d->host, what, STR_ARG(detail));
+    end_with(d, &e);
+}
+
+static void on_tunnel_data(void *ud, str bytes)
+{
+    struct io_dial *d = ud;
+    str line, rest;
+    strbuf_add(&d->answer, bytes);
+    str all = strbuf_str(&d->answer);
+    ptrdiff_t end = str_find(all, S("\r\n\r\n"));
+    if (d->answer.full) {
+        tunnel_failed(d, "answered CONNECT with too much", STR_NONE);
+        return;
+    }
+    if (end < 0)
+        return;
+    str_cut(all, '\r', &line, &rest);
+    if (!str_starts(line, S("HTTP/1.")) || line.len < 12 || line.ptr[8] != ' ' || line.ptr[9] != '2')
+        tunnel_failed(d, "answered CONNECT with ", str_sub(line, 0, 100));
+    else if ((size_t)end + 4 != all.len)
+        tunnel_failed(d, "spoke before it was asked", STR_NONE);
+    else {
+        io_timer_clear(&d->deadline);
+        io_stream_read(d->s, false);
+        io_stream_set_cb(d->s, NULL, NULL);
+        secure_or_hand_over(d);
+    }
+}
+
+static void on_tunnel_eof(void *ud)
+{
+    tunnel_failed(ud, "closed the connection at CONNECT", STR_NONE);
+}
+
+static void on_tunnel_error(void *ud, int sys)
+{
+    tunnel_failed(ud, "CONNECT: ", str_c(uv_strerror(sys)));
+}
+
+static void ask_proxy(struct io_dial *d)
+{
+    static const struct io_stream_cb cb = { .data = on_tunnel_data, .eof = on_tunnel_eof, .error = on_tunnel_error };
+    str text = strbuf_str(&d->ask);
+    if (d->tunnel_ms > 0)
+        io_timer_set(&d->deadline, d->tunnel_ms);
+    io_stream_set_cb(d->s, &cb, d);
+    io_stream_read(d->s, true);
+    io_stream_write(d->s, &text, 1);
+}
+
+void io_dial_tunnel(struct io_dial *d, str host, int port, str auth, msec limit_ms)
+{
+    ASSERT(!d->over);
+    bool v6 = str_chr(host, ':') >= 0;
+    d->ask = STRBUF(8192);
+    d->answer = STRBUF(ANSWER_MAX);
+    d->tunnel_ms = limit_ms;
+    if (host.len < sizeof d->beyond)
+        memcpy(d->beyond, host.ptr, host.len);
+    for (int i = 0; i < 2; i++)
+        strbuf_addf(&d->ask, v6 ? "%s[" STR_FMT "]:%d%s" : "%s" STR_FMT ":%d%s", i ? "Host: " : "CONNECT ", STR_ARG(host),
+                    port, i ? "\r\n" : " HTTP/1.1\r\n");
+    if (auth.len)
+        strbuf_addf(&d->ask, "Proxy-Authorization: " STR_FMT "\r\n", STR_ARG(auth));
+    strbuf_add(&d->ask, S("\r\n"));
+}
+
 static void on_deadline(void *ud)
 {
     end(ud, ERR_TIMEOUT, 0, "timed out connecting to");
@@ -123,10 +211,10 @@ static void on_connect(uv_connect_t *req, int status)
         if (d->keepalive_s > 0)
             uv_tcp_keepalive(t, 1, (unsigned)d->keepalive_s);
     }
-    if (d->secure)
-        io_stream_tls_connect(d->s, str_c(d->host), d->handshake_ms, on_secured, d);
+    if (d->ask.len)
+        ask_proxy(d);
     else
-        hand_over(d);
+        secure_or_hand_over(d);
 }
 
 static void end_later(void *ud)

@@ -19,6 +19,9 @@ struct io_dial *io_dial(struct io_loop *l, str host, int port, msec timeout_ms, 
 /* Directly after io_dial: a connection is then secured before fn gets it (see tls.h), with a time limit of its own,
  * 0 = none. A certificate that is not trusted is ERR_PROTOCOL. */
 void io_dial_secure(struct io_dial *d, msec handshake_ms);
+/* Directly after io_dial, which then connects to an HTTP proxy: asks it with CONNECT for a way to host:port, which is
+ * what io_dial_secure secures. auth: value of Proxy-Authorization, may be empty. limit_ms for its answer, 0 = none. */
+void io_dial_tunnel(struct io_dial *d, str host, int port, str auth, msec limit_ms);
 void io_dial_cancel(struct io_dial *d); /* fn will not be called; only before it was */
 
 #endif

@@ -116,7 +116,7 @@ static void class_of(struct strbuf *b, const char *type, const char *cls)
     strbuf_addf(b, "\n---@class luaswap.%s\n", cls);
     for (size_t i = 0; i < ARRAY_LEN(fields); i++)
         if (strcmp(fields[i].type, type) == 0 && strcmp(fields[i].name, "for") != 0)
-            strbuf_addf(b, "---@field %s %s %s\n", fields[i].name, fields[i].lua, fields[i].doc);
+            strbuf_addf(b, "---@field %s %s%s%s\n", fields[i].name, fields[i].lua, fields[i].doc[0] ? " " : "", fields[i].doc);
     for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
         if (strcmp(methods[i].type, type) != 0)
             continue;
@@ -161,7 +161,7 @@ static const char extra[] =
 void policy_api_luacats(struct strbuf *b)
 {
     strbuf_add(b, S("-- meta.lua: types of the policy API for editors; made by `luaswap policy api --luacats` from "
-                    "src/policy/api.def.\n---@meta luaswap\n\n---@class luaswap.Policy\n---@field api integer\n"
+                    "src/policy/api.def.\n-- luacheck: ignore\n---@meta luaswap\n\n---@class luaswap.Policy\n---@field api integer\n"
                     "---@field name string\n---@field version? string\n---@field requires? string[]\n"
                     "---@field settings? table<string, table>\n---@field fast_ready? boolean\n---@field plan_ready? boolean\n"
                     "---@field classic? boolean\n---@field tick_interval? number\n"

@@ -186,8 +186,8 @@ static int parse_proxy(str proxy, struct gourl *u, struct error *e)
         return error_set(e, ERR_START, "proxy is empty");
     if (gourl_parse(proxy, u, e) < 0)
         return error_wrap(e, "proxy");
-    if (u->tls || !str_ieq(u->scheme, S("http")))
-        return error_set(e, ERR_START, "proxy: only http:// is possible for a local model");
+    if (!u->tls && !str_ieq(u->scheme, S("http")))
+        return error_set(e, ERR_START, "proxy: only http:// and https:// are possible");
     if (u->host.len == 0 || u->host.len > 255 || u->port_num == 0)
         return error_set(e, ERR_START, "proxy has no host or port");
     return 0;
@@ -221,6 +221,8 @@ struct health *health_new(struct io_loop *l, str proxy, str endpoint, msec conne
     struct http_pool_conf conf = {
         .host = u.host,
         .port = h->port,
+        .tls = u.tls,
+        .handshake_ms = HEALTH_PROBE_MS,
         .keepalive_s = -1,
         .idle_max = 1,
         .connect_ms = connect_ms && connect_ms < HEALTH_PROBE_MS ? connect_ms : HEALTH_PROBE_MS,

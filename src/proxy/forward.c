@@ -194,15 +194,13 @@ static void on_x_end(void *ud, struct http_x *x, str trailers)
         answer_whole(req);
 }
 
-/* The upstream broke off in the middle. The client must see that: no final chunk. */
-static void cut(struct request *req, const struct error *e)
+/* The end of an answer that is not whole. The client must see that: no final chunk. */
+static void end_cut(struct request *req, int status, str text, const char *code)
 {
-    log_warn("http", "request %llu: " STR_FMT " broke off after %llu bytes: %s", (unsigned long long)req->id,
-             STR_ARG(upstream_name(req)), (unsigned long long)http_req_sent(req->http), e->msg);
     req_release_slot(req);
     if (req->is_sse && spool_left(&req->out) == 0) {
         struct strbuf ev = STRBUF(4096);
-        error_body_event(&ev, 502, S("the model broke off in the middle of its answer"), NULL);
+        error_body_event(&ev, status, text, code);
         http_req_send(req->http, strbuf_str(&ev));
         strbuf_fini(&ev);
     }
@@ -210,6 +208,23 @@ static void cut(struct request *req, const struct error *e)
     req->cut = true;
     if (spool_left(&req->out) == 0)
         http_req_cut(req->http);
+}
+
+/* The upstream broke off in the middle. */
+static void cut(struct request *req, const struct error *e)
+{
+    log_warn("http", "request %llu: " STR_FMT " broke off after %llu bytes: %s", (unsigned long long)req->id,
+             STR_ARG(upstream_name(req)), (unsigned long long)http_req_sent(req->http), e->msg);
+    end_cut(req, 502, S("the model broke off in the middle of its answer"), NULL);
+}
+
+void forward_break(struct request *req, int status, str text, const char *code)
+{
+    forward_cancel(req);
+    if (req->stall)
+        io_timer_clear(req->stall);
+    spool_fini(&req->out); /* nobody wants what is left */
+    end_cut(req, status, text, code);
 }
 
 static void on_x_fail(void *ud, struct http_x *x, enum http_stage at, const struct error *e)

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "proxy/server.h"
+#include "proxy/via.h"
 
 #include <stdio.h>
 
@@ -78,9 +79,10 @@ static void on_closed(void *ud, struct proc *p)
         dispatch_soon(&m->srv->dispatch); /* looks whether it may go */
 }
 
-static struct http_pool_conf pool_conf(const struct config_model *c)
+/* `keep` holds parts of it. */
+static struct http_pool_conf pool_conf(const struct config_model *c, struct strbuf *keep)
 {
-    return (struct http_pool_conf){
+    struct http_pool_conf conf = {
         .host = c->proxy_url.host.len ? c->proxy_url.host : S("localhost"),
         .port = (int)c->proxy_url.port_num,
         .tls = c->proxy_url.tls,
@@ -91,6 +93,8 @@ static struct http_pool_conf pool_conf(const struct config_model *c)
         .idle_ms = c->timeouts.idle_conn_ms,
         .idle_max = 100,
     };
+    via_fill(&conf, &c->proxy_url, keep, c->id);
+    return conf;
 }
 
 static void new_proc(struct model *m)
@@ -118,7 +122,8 @@ struct model *model_new(struct server *srv, model_id id, struct config *cfg, siz
 {
     struct model *m = mem_zalloc(sizeof *m);
     const struct config_model *c = &cfg->models[cfg_index];
-    struct http_pool_conf pool = pool_conf(c);
+    struct strbuf keep;
+    struct http_pool_conf pool = pool_conf(c, &keep);
     m->srv = srv;
     m->id = id;
     m->cfg = config_ref(cfg);
@@ -127,6 +132,7 @@ struct model *model_new(struct server *srv, model_id id, struct config *cfg, siz
     snprintf(m->log_scope, sizeof m->log_scope, "proc " STR_FMT, STR_ARG(c->id));
     log_monitor_init(&m->log, &srv->log.upstream);
     m->pool = http_pool_new(srv->loop, &pool);
+    strbuf_fini(&keep);
     new_proc(m);
     return m;
 }
@@ -155,8 +161,10 @@ static void take_entry(struct model *m, struct config *cfg, const struct config_
     m->conf = c;
     m->name = c->id;
     config_unref(old);
-    struct http_pool_conf pool = pool_conf(c);
+    struct strbuf keep;
+    struct http_pool_conf pool = pool_conf(c, &keep);
     http_pool_reconf(m->pool, &pool);
+    strbuf_fini(&keep);
 }
 
 static void drop_next(struct model *m)

@@ -1,6 +1,7 @@
 /* peer.c: see peer.h. */
 #include "proxy/peer.h"
 
+#include "proxy/via.h"
 #include "route/resolve.h"
 
 static void peer_init(struct peer *p, struct io_loop *loop, struct config *cfg, size_t i)
@@ -17,9 +18,12 @@ static void peer_init(struct peer *p, struct io_loop *loop, struct config *cfg, 
         .idle_ms = c->timeouts.idle_conn_ms,
         .idle_max = 10,
     };
+    struct strbuf keep;
     p->conf = c;
     p->cfg = cfg;
+    via_fill(&conf, &c->proxy_url, &keep, c->id);
     p->pool = http_pool_new(loop, &conf);
+    strbuf_fini(&keep);
     strbuf_init(&p->host, 4096);
     strbuf_addf(&p->host, c->proxy_url.ipv6 ? "[" STR_FMT "]" : STR_FMT, STR_ARG(c->proxy_url.host));
     if (c->proxy_url.port.len)

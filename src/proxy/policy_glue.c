@@ -160,7 +160,7 @@ static void call_done(struct call *c, const char *error)
 {
     c->x = NULL;
     io_timer_clear(c->limit);
-    snprintf(c->error, sizeof c->error, "%s", error ? error : "");
+    snprintf(c->error, sizeof c->error, "%.*s", (int)sizeof c->error - 1, error ? error : "");
     io_call_post(c->g->srv->loop, &c->later);
 }
 

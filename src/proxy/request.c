@@ -263,6 +263,39 @@ void req_abort_serve(struct request *req, const char *text)
     http_req_abort(req->http);
 }
 
+static struct request *cancellable(struct server *srv, uint64_t id)
+{
+    static const enum req_state states[] = { REQ_QUEUED, REQ_SEND, REQ_STREAM, REQ_FLUSH };
+    for (size_t s = 0; s < ARRAY_LEN(states); s++)
+        LIST_FOREACH(it, &srv->by_state[states[s]]) {
+            struct request *req = LIST_ENTRY(it, struct request, node);
+            if (req->id == id && !req->cut)
+                return req;
+        }
+    return NULL;
+}
+
+bool req_cancel(struct server *srv, uint64_t id)
+{
+    struct request *req = cancellable(srv, id);
+    if (!req)
+        return false;
+    log_info("http", "request %llu is cancelled through the API", (unsigned long long)id);
+    if (req->tunnel) { /* its end follows */
+        http_tunnel_close(req->tunnel);
+    } else if (!http_req_started(req->http) || (req->loading && spool_left(&req->out) == 0)) {
+        forward_cancel(req);
+        req_fail_err(req, ERR_CANCELLED, STR_NONE);
+    } else if (!req->is_sse) { /* no way to tell but the cut, and no reason to wait for a slow reader */
+        forward_cancel(req);
+        req_release_slot(req);
+        http_req_abort(req->http);
+    } else {
+        forward_break(req, err_status(ERR_CANCELLED), str_c(err_text(ERR_CANCELLED)), "request_cancelled");
+    }
+    return true;
+}
+
 /* --- the rest of the life --- */
 
 static void on_drained(struct http_req *http)

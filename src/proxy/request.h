@@ -109,6 +109,9 @@ void req_fail_err(struct request *req, int code, str message);
 void req_schedule(struct request *req);
 /* To a peer, or to a ready model past its scheduler: peer or model and parts are set. */
 void req_forward_now(struct request *req);
+/* Ends another request on behalf of a person: 499 with the code request_cancelled, an error event in a stream that has
+ * begun, never an empty answer. False: there is no request of that number that is on its way to a model. */
+MUSTCHECK bool req_cancel(struct server *srv, uint64_t id);
 /* A long answer of our own begins (state REPLY). */
 void req_local(struct request *req, void *local, void (*on_end)(struct request *req), void (*on_drained)(struct request *req));
 
@@ -126,6 +129,8 @@ void req_abort_serve(struct request *req, const char *text);
 void forward_start(struct request *req);
 void forward_cancel(struct request *req);
 void forward_drained(struct request *req);
+/* Ends an event stream that has begun with an error event, as if its upstream had broken off. */
+void forward_break(struct request *req, int status, str text, const char *code);
 void forward_spool_on(struct request *req); /* others wait: stop holding the upstream back */
 /* loading.c */
 void loading_start(struct request *req);

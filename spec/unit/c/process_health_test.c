@@ -249,7 +249,7 @@ TEST(a_proxy_that_cannot_be_asked_is_a_failed_start)
         const char *proxy, *endpoint, *text;
     } bad[] = {
         { "", "/health", "proxy is empty" },
-        { "https://127.0.0.1:1", "/health", "proxy: only http:// is possible for a local model" },
+        { "ftp://127.0.0.1:1", "/health", "proxy: only http:// and https:// are possible" },
         { "http://:5", "/health", "proxy has no host or port" },
         { "http://127.0.0.1:1", "/a b", "checkEndpoint is not a path" },
     };
