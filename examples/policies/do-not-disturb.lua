@@ -26,7 +26,9 @@ return {
   },
 
   plan_swap = function(target)
-    if guest() and target.vram_mb > free_mb() then return luaswap.hold(10, 'the GPU is busy with other work') end
+    if guest() and target.vram_mb > free_mb() then
+      return luaswap.hold(10, 'the GPU is busy with other work')
+    end
   end,
 
   tick = function()

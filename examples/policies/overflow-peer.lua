@@ -5,8 +5,8 @@ return {
   api = 1,
   name = 'overflow-peer',
   settings = {
-    peers = { type = 'map', default = {}, doc = 'local model -> name at a peer, for example { ["qwen"] = "gpu2/qwen" }' },
-    queue = { type = 'integer', default = 4, min = 0, doc = 'requests reserved for the model from which on it overflows' },
+    peers = { type = 'map', default = {}, doc = 'local model -> name at a peer, such as "gpu2/qwen"' },
+    queue = { type = 'integer', default = 4, min = 0, doc = 'requests at a model from which on it overflows' },
   },
 
   route = function(req)

@@ -21,7 +21,9 @@ static const char boot[] =
     "package.path = table.concat({ root .. '/?.lua', root .. '/lua/?.lua', lmod .. '/?.lua', lmod .. '/?/init.lua',\n"
     "  package.path }, ';')\n"
     "package.cpath = cmod .. '/?.so;' .. package.cpath\n"
-    "package.preload['spec.shell'] = function() return { root = root, exe = exe } end\n"
+    "local shell = { root = root, exe = exe, totals = SPEC_TOTALS }\n"
+    "SPEC_TOTALS = nil\n"
+    "package.preload['spec.shell'] = function() return shell end\n"
     "package.preload['spec.json'] = function() return require 'spec.support.json' end\n"
     "local mode = arg[1]\n"
     "if mode == '--ctests' then\n"
@@ -89,6 +91,13 @@ int main(int argc, char **argv)
     lua_State *L = luaL_newstate();
     if (!L)
         return EXIT_FAILURE;
+    /* Where the totals go is for this run only: a spec that runs the shell again must not write there too. */
+    const char *totals = getenv("LUASWAP_SPEC_TOTALS");
+    if (totals) {
+        lua_pushstring(L, totals);
+        lua_setglobal(L, "SPEC_TOTALS");
+        unsetenv("LUASWAP_SPEC_TOTALS");
+    }
     int status = run(L, argc, argv);
     lua_close(L);
     if (check_soft_count() > 0) {

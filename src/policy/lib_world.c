@@ -165,7 +165,7 @@ static int l_builtin_route(lua_State *L)
 /* ---- actions ---- */
 
 /* A new one, or NULL when this hook has asked for too many (nil and a message are pushed then). */
-static struct action *action(lua_State *L, int kind, model_id m)
+static struct action *action(lua_State *L, enum act kind, model_id m)
 {
     struct policy *p = vm_policy(L);
     if (p->n_actions >= p->max_actions || p->n_actions >= POLICY_ACTIONS_MAX) {

@@ -12,7 +12,8 @@
  *
  *   start        policies_new(&conf, &ps, &e); policies_attach(ps, sched, now)
  *   arrival      policies_route() when the head (and body) is known and authorised, before the name is resolved.
- *                POLICY_PENDING: done() comes later, the request waits. Then, with the model resolved:
+ *                POLICY_PENDING: done() comes later, the request waits. Then, with the model resolved
+ *                (for every request, it is how policies know keys and tokens):
  *                t = dispatch_ticket(); policies_on_request(ps, t, &info, now, &answer); refused: end the ticket and
  *                reply. Accepted: post ARRIVE with answer.priority.
  *   before DONE  policies_outcome(ps, ticket, &outcome) with what is known of the answer (optional).

@@ -44,8 +44,9 @@ struct hook_stats {
     uint64_t hist[POLICY_HIST];
 };
 
+enum act { ACT_PRELOAD, ACT_UNLOAD, ACT_KICK, ACT_QUARANTINE, ACT_CANCEL };
 struct action {
-    enum { ACT_PRELOAD, ACT_UNLOAD, ACT_KICK, ACT_QUARANTINE, ACT_CANCEL } kind;
+    enum act kind;
     model_id model;
     uint64_t request;
     bool evict, drain;

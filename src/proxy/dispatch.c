@@ -143,7 +143,7 @@ static void perform(struct dispatch *d, const struct sched_action *a)
         return;
     case SCHED_REJECT:
         if ((req = dispatch_request(d, a->ticket)))
-            req_rejected(req, a->code, a->text);
+            req_rejected(req, a->code, a->status, a->text);
         return;
     case SCHED_GRANT:
         req = dispatch_request(d, a->ticket);

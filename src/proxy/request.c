@@ -228,13 +228,17 @@ void req_granted(struct request *req)
     forward_start(req);
 }
 
-void req_rejected(struct request *req, int code, const char *text)
+void req_rejected(struct request *req, int code, int status, const char *text)
 {
     /* the scheduler has ended this ticket itself: no CANCEL goes back */
     dispatch_ticket_end(&req->srv->dispatch, req->ticket);
     req->ticket = 0;
     req->granted = false;
     str message = str_c(text);
+    if (status) { /* a policy's own */
+        req_fail(req, status, NULL, message);
+        return;
+    }
     if (code == ERR_START) {
         struct strbuf m = STRBUF(512);
         strbuf_addf(&m, "unspecific error: %s", text);

@@ -121,7 +121,7 @@ void req_to(struct request *req, enum req_state to);
 /* Ends the scheduling of it (DONE or CANCEL as fits); idempotent. */
 void req_release_slot(struct request *req);
 void req_granted(struct request *req);                              /* dispatch: GRANT */
-void req_rejected(struct request *req, int code, const char *text); /* dispatch: REJECT */
+void req_rejected(struct request *req, int code, int status, const char *text); /* dispatch: REJECT; status 0: by code */
 void req_queued(struct request *req);                               /* dispatch: admitted, has to wait */
 void req_position(struct request *req, uint32_t n);
 void req_abort_serve(struct request *req, const char *text);

@@ -52,6 +52,10 @@ describe('luaswap-spec', function()
     end
   end)
 
+  it('keeps the place of its totals from the runs that a spec starts', function()
+    assert.is_nil(os.getenv 'LUASWAP_SPEC_TOTALS')
+  end)
+
   it('fails when there is nothing to run', function()
     local p = assert(net.spawn { shell.exe, net.tmpdir(), stdout = 'pipe', stderr = 'stdout' })
     assert.equal(1, p:wait(30))
