@@ -40,9 +40,9 @@ describe('big', function()
     end
     c:send(tail)
     local conn = assert(up:accept(60))
-    local got, buf = 0, ''
+    local buf = ''
     while not buf:find('\r\n\r\n', 1, true) do buf = buf .. assert(conn:recv(65536, 30)) end
-    got = #buf - select(2, buf:find('\r\n\r\n', 1, true))
+    local got = #buf - select(2, buf:find('\r\n\r\n', 1, true))
     assert.matches('Content%-Length: ' .. total, buf)
     while got < total do got = got + #assert(conn:recv(1 << 20, 30)) end
     assert.equal(total, got)

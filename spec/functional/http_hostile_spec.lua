@@ -129,7 +129,7 @@ end
 -- Everything that comes until the server ends the connection.
 local function answer(bytes, step)
   local c = http.connect(srv.port)
-  local got, why = {}, nil
+  local got, why = {}
   for at = 1, #bytes, step do
     if not c.sock:send(bytes:sub(at, at + step - 1), 10) then break end
   end

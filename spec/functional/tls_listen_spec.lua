@@ -130,7 +130,7 @@ describe('the TLS listener', function()
     local srv = start()
     local c = raw(srv)
     c:send 'GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
-    local all, data, why = '', nil, nil
+    local all, data, why = ''
     repeat
       data, why = c:recv(4096)
       all = all .. (data or '')

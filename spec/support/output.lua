@@ -1,12 +1,13 @@
 -- output.lua: busted output handler of luaswap-spec. One line per spec file, each failure as soon as it
--- happens, and `N passed, N failed` at the end. With LUASWAP_SPEC_TOTALS=FILE the three counts are also
--- appended to that file, for ./dev, which adds up several runs.
+-- happens, and `N passed, N failed` at the end. With LUASWAP_SPEC_TOTALS=FILE the three counts are also written
+-- to that file, for ./dev, which adds up several runs; FILE.now holds the name of the test that runs.
 local base = require 'busted.outputHandlers.base'
 
 return function()
   local busted = require 'busted'
   local handler = base()
   local passed, failed, skipped = 0, 0, 0
+  local totals = require 'spec.shell'.totals
   local file_failed, file_passed, file_skipped, failures, slow = 0, 0, 0, {}, {}
   local color = os.getenv 'NO_COLOR' == nil and (os.getenv 'TERM' or 'dumb') ~= 'dumb'
     and require 'term'.isatty(io.stdout)
@@ -44,6 +45,17 @@ return function()
     if (file.duration or 0) >= 0.5 then line = line .. (' (%.1f s)'):format(file.duration) end
     io.write(line, '\n')
     io.flush()
+    return nil, true
+  end
+
+  -- Should the process end in the middle, ./dev can say where.
+  local now = totals and assert(io.open(totals .. '.now', 'w'))
+  function handler.testStart(element)
+    if now then
+      now:seek 'set'
+      now:write(handler.getFullName(element), '\n')
+      now:flush()
+    end
     return nil, true
   end
 
@@ -88,9 +100,8 @@ return function()
     io.write(('%d passed, %d failed%s\n'):format(passed, failed,
       skipped > 0 and (', %d skipped'):format(skipped) or ''))
     io.flush()
-    local path = require 'spec.shell'.totals
-    if path then
-      local f = assert(io.open(path, 'w'))
+    if totals then
+      local f = assert(io.open(totals, 'w'))
       f:write(passed, ' ', failed, ' ', skipped, '\n')
       f:close()
     end
@@ -99,6 +110,7 @@ return function()
 
   busted.subscribe({ 'file', 'start' }, handler.fileStart)
   busted.subscribe({ 'file', 'end' }, handler.fileEnd)
+  busted.subscribe({ 'test', 'start' }, handler.testStart)
   busted.subscribe({ 'test', 'end' }, handler.testEnd, { predicate = handler.cancelOnPending })
   busted.subscribe({ 'pending' }, handler.pending)
   busted.subscribe({ 'suite', 'end' }, handler.suiteEnd)

@@ -53,7 +53,7 @@ function traffic:send(model, id, fake, extra)
   return c:request('POST', '/v1/chat/completions', self:entry(model, id, fake, extra))
 end
 
-function traffic:status(c, timeout)
+function traffic.status(_, c, timeout)
   local r, why = c:response(timeout or 20 * wait.slow)
   c:close()
   return r and r.status or why, r

@@ -145,12 +145,18 @@ static void want_reload(void *ud)
     io_call_post(p->loop, &p->reload);
 }
 
+/* File systems stamp with the time of the last clock tick, which may lie up to 10 ms behind the clock. For a folder, whose
+ * stamp says only that some name came or went, that is allowed for: a reload too many does no harm. */
+#define STAMP_LAG_NS 20000000
+
 /* Did the source change after it was read and before it was watched? */
 static bool changed_since(const char *path, struct wall t)
 {
     struct stat st;
-    return stat(path, &st) == 0 &&
-           (st.st_mtim.tv_sec > t.sec || (st.st_mtim.tv_sec == t.sec && st.st_mtim.tv_nsec > t.nsec));
+    if (stat(path, &st) != 0)
+        return false;
+    int64_t later = (int64_t)(st.st_mtim.tv_sec - t.sec) * 1000000000 + st.st_mtim.tv_nsec - t.nsec;
+    return later + (S_ISDIR(st.st_mode) ? STAMP_LAG_NS : 0) > 0;
 }
 
 static void watch(struct program *p)
