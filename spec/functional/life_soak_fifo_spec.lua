@@ -9,7 +9,7 @@ describe('a short day of traffic under fifo', function()
 
   it('with accidents: 1,000 requests end exactly once each', function()
     local r = soak.short { scheduler = 'fifo', requests = 1000 // wait.slow }
-    assert.is_true(r.kills > 0 and r.unloads > 0 and r.ended.left > 0)
+    assert.is_true(r.kills + r.unloads > 0 and r.ended.left > 0) -- which ones is a matter of chance
   end)
 
   it('without accidents: not one of 250 fails', function()
