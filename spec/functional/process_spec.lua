@@ -91,6 +91,8 @@ describe('a model command', function()
       if p.pid == first then boss = p.ppid end
     end
     net.kill(boss, 'KILL')
+    -- a request that comes before luaswap has noticed may still be answered by the first
+    wait.till(function() return pid_of(srv) ~= first end, 10, 'the end of the model')
     assert.equal(200, srv:chat('m', nil, { timeout = 30 }).status)
     assert.not_equal(first, pid_of(srv))
     assert.is_nil(sleepers(srv)[sleeper])

@@ -381,6 +381,18 @@ end
 
 -- ---- many at once -----------------------------------------------------------------------------
 
+-- What waits on the connection, up to the end of the response; bounded, since some never end.
+local function drain(c, r)
+  for _ = 1, 64 do
+    if r.done or r.cut then return end
+    local data, why = c.sock:recv(65536, 0)
+    if data then c.buf = c.buf .. data
+    elseif why == 'timeout' then return
+    else ended(r, why) end
+    step(c, r)
+  end
+end
+
 -- list of { port =, method =, path =, headers =, body =, [conn =], [on_data =], [discard =] }. All are sent
 -- first, in the list's order, then answered in whatever order the answers come. Each entry gets .response
 -- (nil, with .why, when none came) and .t_sent. With opts.stagger, that many seconds pass between sends.
@@ -397,24 +409,19 @@ function http.all(list, timeout, opts)
     if opts and opts.stagger then net.nap(opts.stagger) end
   end
   while #open > 0 do
-    local conns, by_conn = {}, {}
-    for _, e in ipairs(open) do
-      conns[#conns + 1] = e.conn
-      by_conn[e.conn] = e
-    end
+    local conns, index = {}, {}
+    for i, e in ipairs(open) do conns[i], index[e.conn] = e.conn, i end
     local left = deadline - net.now()
-    local ready = net.poll(conns, math.max(0, left))
+    local last = 0
+    for _, c in ipairs(net.poll(conns, math.max(0, left))) do last = math.max(last, index[c]) end
     if left <= 0 then
       for _, e in ipairs(open) do ended(e.response, 'timeout') end
-      ready = conns
+      last = 0
     end
-    for _, c in ipairs(ready) do
-      local e = by_conn[c]
-      local data, why = c.sock:recv(65536, 0)
-      if data then c.buf = c.buf .. data
-      elseif why ~= 'timeout' then ended(e.response, why) end
-      step(c, e.response)
-    end
+    -- All up to the last that is ready, each until it is empty: poll looks at one connection after the other, and
+    -- may have passed by an earlier one just before its answer ended and the next began. So the times of two answers
+    -- that came one after the other are in order here too.
+    for i = 1, last do drain(open[i].conn, open[i].response) end
     local still = {}
     for _, e in ipairs(open) do
       if not e.response.done and not e.response.cut then still[#still + 1] = e
