@@ -8,6 +8,7 @@ files["policies"] = { std = "lua54+luaswap" }
 files["examples"] = { std = "lua54+luaswap" }
 files["lua"] = { std = "lua54+luaswap" }
 files["spec/policy"] = { std = "lua54+busted", max_line_length = false }
+files["spec/functional/policy_*.lua"] = { std = "lua54+busted", max_line_length = false }
 files["policies/*_spec.lua"] = { std = "lua54+busted", max_line_length = false }
 files["policies/*.lua"] = { max_line_length = 140 }
 files["examples/**/*_spec.lua"] = { std = "lua54+busted", max_line_length = false }

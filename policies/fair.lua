@@ -1,7 +1,7 @@
 -- Fair share: the API key that has consumed the fewest tokens goes first. A key that comes back from a pause starts at
 -- the level of the least of those at work, so that it cannot live on what it saved.
 -- Helps when one client floods the line and the others should not notice.
-local S = luaswap.state
+local S, C = luaswap.state, luaswap.config
 local active = {} -- key -> requests queued or served
 
 local function key_of(r) return r.key or r.client or 'nobody' end
@@ -37,12 +37,12 @@ end
 local function trim()
   local u, n = used(), 0
   for _ in pairs(u) do n = n + 1 end
-  if n <= luaswap.config.keys then return end
+  if n <= C.keys then return end
   for k in luaswap.sorted_pairs(u) do
     if not active[k] then
       u[k] = nil
       n = n - 1
-      if n <= luaswap.config.keys then return end
+      if n <= C.keys then return end
     end
   end
 end
@@ -65,12 +65,13 @@ return {
   on_cancel = leave,
   on_serve_done = function(r)
     local u, key = used(), r.ctx.counted or key_of(r)
-    u[key] = (u[key] or 0) + (r.tokens_in or 0) * luaswap.config.prompt_weight + (r.tokens_out or 0)
+    u[key] = (u[key] or 0) + (r.tokens_in or 0) * C.prompt_weight + (r.tokens_out or 0)
     leave(r)
   end,
   tick = trim,
 
   score = function(r)
-    return -((used()[key_of(r)] or 0) + (r.ready and 0 or luaswap.config.swap_tokens))
+    local u = S.used -- called for everybody in the line at every decision: no functions in between
+    return -((u and u[r.key or r.client or 'nobody'] or 0) + (r.ready and 0 or C.swap_tokens))
   end,
 }

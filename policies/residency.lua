@@ -1,7 +1,8 @@
 -- Residency: what is loaded is served first; once somebody has waited max_wait seconds, the models in its way get no
 -- more work and a swap is made for it. A model keeps its seat for min_stay seconds after it was loaded.
 -- Helps when requests alternate between models that do not fit together: fewer loads, and nobody waits for ever.
-local C = luaswap.config
+local C, hold, model, now = luaswap.config, luaswap.hold, luaswap.model, luaswap.now
+local builtin_plan = luaswap.builtin.plan_swap
 
 local function overdue(r) return not r.ready and r.age > C.max_wait end
 
@@ -15,17 +16,18 @@ return {
   },
 
   pick_next = function(q)
-    return q:first(overdue) or q:first 'ready' or q:first()
+    local oldest = q:best 'age' -- found without a call into Lua: mostly nobody is late
+    return oldest and oldest.age > C.max_wait and q:first(overdue) or q:first 'ready' or q:first()
   end,
 
   plan_swap = function(target, q)
-    local plan = luaswap.builtin.plan_swap(target)
-    if not plan.evict then return plan end -- the built-in holds
-    local now = luaswap.now()
-    for _, id in ipairs(plan.evict) do
-      local loaded_at = luaswap.model(id).loaded_at
-      local left = loaded_at and C.min_stay - (now - loaded_at) or 0
-      if left > 0 then return luaswap.hold(left, 'min_stay') end
+    local plan = builtin_plan(target)
+    local evict = plan.evict
+    if not evict then return plan end -- the built-in holds
+    for i = 1, #evict do
+      local loaded_at = model(evict[i]).loaded_at
+      local left = loaded_at and C.min_stay - (now() - loaded_at) or 0
+      if left > 0 then return hold(left, 'min_stay') end
     end
     local oldest = q:best('age', target.id)
     if oldest and oldest.age > C.max_wait then plan.when = 'drain' end

@@ -21,13 +21,14 @@ return {
   requires = { 'gpu' },
   tick_interval = 5,
   settings = {
+    again = { type = 'number', default = 10, min = 0.1, unit = 's', doc = 'how long to wait before looking again' },
     foreign_mb = { type = 'number', default = 4096, min = 0, unit = 'MB', doc = 'use by others from which on we keep quiet' },
     idle = { type = 'number', default = 15, min = 0, unit = 's' },
   },
 
   plan_swap = function(target)
     if guest() and target.vram_mb > free_mb() then
-      return luaswap.hold(10, 'the GPU is busy with other work')
+      return luaswap.hold(C.again, 'the GPU is busy with other work')
     end
   end,
 

@@ -36,6 +36,32 @@ describe('examples/policies', function()
     assert.same({ 'gpu2/m', 'm' }, p.route({ model = 'm' }).models)
   end)
 
+  it('co-residency stops the largest idle model, and only that', function()
+    world.scheduler, world.reorder = 'fifo', nil
+    local w = lab.new(world, dir .. 'co-residency.lua', { grace = 1 })
+    for i, name in ipairs { 'a', 'c', 'b' } do w:at(i * 30):request { model = name, serve_s = 1 } end
+    w:run(120)
+    assert.same({ 'stopped', 'ready', 'ready' }, { w:state 'a', w:state 'b', w:state 'c' })
+    assert.equal(0, w.errors + w.invalid)
+  end)
+
+  it('kv-keeper saves each slot, and restores only what it saved', function()
+    local asked, status = {}, 200
+    local p = lab.load(dir .. 'kv-keeper.lua', { urls = { m = 'http://h:1' }, slots = 2 }, { http = { post = function(url, body)
+      asked[#asked + 1] = url .. ' ' .. body
+      return { status = status }
+    end } })
+    p.after_ready { id = 'm' }
+    assert.same({}, asked)
+    p.before_stop { id = 'other' }
+    p.before_stop { id = 'm' }
+    assert.same({ 'http://h:1/slots/0?action=save {"filename":"m-0.kv"}', 'http://h:1/slots/1?action=save {"filename":"m-1.kv"}' }, asked)
+    status, asked = 404, {}
+    p.after_ready { id = 'm' } -- it gives up at the first slot, and says so
+    assert.same({ 'http://h:1/slots/0?action=restore {"filename":"m-0.kv"}' }, asked)
+    assert.equal('warn', p.luaswap.calls[#p.luaswap.calls][1])
+  end)
+
   it('do-not-disturb gives the GPU to a guest', function()
     world.scheduler, world.reorder = 'fifo', nil
     local w = lab.new(world, dir .. 'do-not-disturb.lua')

@@ -3,16 +3,17 @@
 ---@meta luaswap
 
 ---@class luaswap.Policy
----@field api integer
----@field name string
----@field version? string
----@field requires? string[]
----@field settings? table<string, table>
----@field fast_ready? boolean
----@field plan_ready? boolean
----@field classic? boolean
----@field tick_interval? number
----@field migrate? fun(state: table, version: string): table
+---@field api integer required: the level that the file was written for
+---@field name string required: 1 to 32 of a-z, 0-9 and '-'
+---@field version? string free text; migrate gets the old one
+---@field description? string free text
+---@field requires? string[] capabilities; the file does not load where one is missing
+---@field settings? table<string, luaswap.Setting> what the configuration may set; read it through luaswap.config
+---@field fast_ready? boolean requests that are ready are served in built-in order without asking pick_next
+---@field plan_ready? boolean plan_swap is asked for loaded models too
+---@field classic? boolean the triggers of the built-in fifo instead of every event
+---@field tick_interval? number seconds between two calls of tick; default 1, least 0.1
+---@field migrate? fun(state: table, version: string): table the state of an older version in today's shape
 ---@field route? fun(req: luaswap.Request): luaswap.Route|luaswap.Reject|nil Which model serves the request; may call http and wait, 2 s in all.
 ---@field on_request? fun(req: luaswap.Request): luaswap.Admission|luaswap.Reject|nil The admission point: the model is known, the request is not queued yet.
 ---@field score? fun(req: luaswap.Request): number|nil Higher is served first; nil counts as 0. Asked only when pick_next has no opinion.
@@ -130,28 +131,38 @@
 ---@field temp number degrees Celsius
 ---@field sampled_at number seconds, monotonic
 
----@class luaswap.Plan
----@field evict string[]
----@field when? "idle"|"drain"|"kill"
----@field grace? number
----@field why? string
-
 ---@class luaswap.Route
----@field model? string
----@field models? string[]
+---@field model? string the model that serves it
+---@field models? string[] the same with fallbacks, at most 4
 ---@field priority? number
----@field deadline? number
----@field tags? table
+---@field deadline? number seconds in all
+---@field tags? table copied to the activity records
 
 ---@class luaswap.Admission
 ---@field priority? number
----@field deadline? number
+---@field deadline? number seconds in all
 ---@field class? string
+
+---@class luaswap.Plan
+---@field evict string[] models to stop
+---@field when? "idle"|"drain"|"kill" default idle
+---@field grace? number seconds before a kill
+---@field why? string for the log
 
 ---@class luaswap.Retry
 ---@field retry boolean
----@field model? string
----@field delay? number
+---@field model? string another model
+---@field delay? number seconds, at most 30
+
+---@class luaswap.Setting
+---@field type "number"|"integer"|"string"|"boolean"|"list"|"map"
+---@field default any
+---@field min? number
+---@field max? number
+---@field enum? any[] the values that it may have
+---@field doc? string
+---@field unit? string
+---@field secret? boolean not shown in /api/policy
 
 ---@class luaswap.Start
 ---@field reason "start"|"reload"|"retry"
@@ -208,11 +219,11 @@
 ---@field count fun(self): integer
 
 ---@class luaswap
----@field api_level integer
----@field api_compatible integer
----@field version string
----@field config table
----@field state table
+---@field api_level integer the level that this program offers
+---@field api_compatible integer the oldest level that still works
+---@field version string of the program
+---@field config table the settings, read-only; filled when the chunk has returned
+---@field state table survives a reload, as data
 luaswap = {}
 luaswap.builtin = {}
 luaswap.log = {}
@@ -402,7 +413,7 @@ function luaswap.metrics.gauge(name, value, labels) end
 ---@return boolean
 function luaswap.metrics.histogram(name, value, labels) end
 
----once; a task, may wait for http
+---once, 0.1 s later at the soonest; a task, may wait for http
 ---@param sec number
 ---@param f fun()
 ---@return luaswap.Timer?

@@ -6,7 +6,7 @@
  * What is measured, and how, is in docs/benchmarks.md. Exit: 0 all done; 1 a target was missed and --gate was
  * given; 2 something did not work (a wrong answer counts as that).
  */
-#include "benchenv.h"
+#include "bench_run.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -18,15 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static struct {
-    struct env env;
-    const char *only;
-    size_t pairs;
-    bool quick, relay, have_luaswap;
-    unsigned missed, failed;
-    FILE *json;
-    bool json_comma;
-} run;
+struct bench_run run;
 
 static char out[16384];
 
@@ -55,7 +47,7 @@ static const char *verdict(double value, double target)
     return "MISSED";
 }
 
-static void line(const char *name, double value, const char *unit, double target, const char *more)
+void line(const char *name, double value, const char *unit, double target, const char *more)
 {
     char goal[48] = "";
     if (target > 0)
@@ -65,14 +57,14 @@ static void line(const char *name, double value, const char *unit, double target
     json("  \"%s\": {\"value\": %.4f, \"unit\": \"%s\", \"target\": %g}", name, value, unit, target);
 }
 
-static void broken(const char *what)
+void broken(const char *what)
 {
     run.failed++;
     printf("  %-34s FAILED\n", what);
     fflush(stdout);
 }
 
-static bool wanted(const char *group)
+bool wanted(const char *group)
 {
     size_t n = strlen(group);
     if (!run.only)
@@ -156,9 +148,14 @@ static void print_delays(const struct series *s)
         printf("    %-10s %.0f/s in the last run\n", s->proxy->name, s->per_s);
 }
 
+static bool for_information(const char *name)
+{
+    return strcmp(name, "relay") == 0 || strcmp(name, "answers") == 0 || strcmp(name, "notes") == 0;
+}
+
 static void cpu_case(const struct cpu_case *c, struct proxy *proxies, size_t n)
 {
-    static struct series s[3];
+    static struct series s[4];
     memset(s, 0, sizeof s);
     printf("%s: CPU time of the proxy per %s\n", c->name, c->unit);
     for (size_t k = 0; k < n; k++)
@@ -179,9 +176,9 @@ static void cpu_case(const struct cpu_case *c, struct proxy *proxies, size_t n)
         line(name, value, "us", 0, more);
         if (k == 0)
             continue;
-        snprintf(name, sizeof name, "%s.%s/nginx", c->name, s[k].proxy->name);
+        snprintf(name, sizeof name, "%s.%s/%s", c->name, s[k].proxy->name, s[0].proxy->name);
         snprintf(more, sizeof more, "[%.3f to %.3f]", s[k].ratio[0], s[k].ratio[run.pairs - 1]);
-        line(name, ratio, "x", strcmp(s[k].proxy->name, "luaswap") == 0 ? c->target : 0, more);
+        line(name, ratio, "x", for_information(s[k].proxy->name) ? 0 : c->target, more);
     }
     for (size_t k = 0; k < n; k++)
         print_delays(&s[k]);
@@ -225,6 +222,91 @@ static void group_cpu(void)
 }
 
 /* --- memory --- */
+
+/* --- what a policy costs: luaswap with one beside luaswap without --- */
+
+/* A typical one: looks at the size, a header and the streaming flag, and sends elsewhere what belongs elsewhere. The
+ * requests here stay with the model that they ask for, as most do with most policies. */
+static const char typical_text[] =
+    "local C = luaswap.config\n"
+    "return {\n"
+    "  api = 1, name = 'typical',\n"
+    "  settings = { long = { type = 'integer', default = 8000 } },\n"
+    "  route = function(req)\n"
+    "    if (req.tokens_in or 0) > C.long then return { model = 'long' } end\n"
+    "    if req:header 'x-batch' then return { model = 'batch', priority = -2 } end\n"
+    "    if req.stream then return { model = 'bench', priority = 1 } end\n"
+    "  end,\n"
+    "}\n";
+/* The same, with an answer for each request. */
+static const char answers_text[] =
+    "local C = luaswap.config\n"
+    "return {\n"
+    "  api = 1, name = 'answers',\n"
+    "  settings = { long = { type = 'integer', default = 8000 } },\n"
+    "  route = function(req)\n"
+    "    if (req.tokens_in or 0) > C.long then return { model = 'long' } end\n"
+    "    if req:header 'x-batch' then return { model = 'batch', priority = -2 } end\n"
+    "    if req.stream then return { model = 'bench', priority = 1 } end\n"
+    "    return { model = 'bench' }\n"
+    "  end,\n"
+    "}\n";
+/* And one with everything: four hooks for each request, the client's key, the tokens of the answer. */
+static const char notes_text[] =
+    "local served, busy = {}, 0\n"
+    "return {\n"
+    "  api = 1, name = 'notes',\n"
+    "  settings = { long = { type = 'integer', default = 8000 } },\n"
+    "  route = function(r)\n"
+    "    if r.has_images or (r.tokens_in or 0) > luaswap.config.long then return { model = 'bench', priority = -1 } end\n"
+    "    if r:header 'x-batch' then return { model = 'bench', priority = -2 } end\n"
+    "    return { model = 'bench' }\n"
+    "  end,\n"
+    "  on_request = function(r)\n"
+    "    if (served[r.key or ''] or 0) > 1e9 then return luaswap.reject(429, 'quota') end\n"
+    "    return { priority = r.stream and 1 or 0 }\n"
+    "  end,\n"
+    "  on_serve_start = function() busy = busy + 1 end,\n"
+    "  on_serve_done = function(r)\n"
+    "    busy = busy - 1\n"
+    "    local k = r.key or ''\n"
+    "    served[k] = (served[k] or 0) + 1\n"
+    "  end,\n"
+    "}\n";
+
+static const struct cpu_case policy_case = {
+    "policy", "request of 1 KiB, with a policy that routes (typical; answers: each of them) or also admits and counts (notes), beside none",
+    "--scenario small --requests 40000 --warmup 4000", "--scenario small --requests 8000 --warmup 1000", PORT_DEFAULT, 1.05, false
+};
+
+static void group_policy(void)
+{
+    static const struct {
+        const char *name, *text;
+    } with[] = { { "none", NULL }, { "typical", typical_text }, { "answers", answers_text }, { "notes", notes_text } };
+    struct proxy p[4];
+    char config[4096], path[300];
+    if (!wanted("policy") || !run.have_luaswap)
+        return;
+    for (size_t k = 0; k < 4; k++) {
+        env_bench_config(&run.env, "fifo", config, sizeof config);
+        if (with[k].text) {
+            snprintf(path, sizeof path, "%s/%s.lua", run.env.dir, with[k].name);
+            FILE *f = fopen(path, "w");
+            if (!f || fputs(with[k].text, f) < 0 || fclose(f) != 0)
+                bench_die("%s: %s", path, strerror(errno));
+            snprintf(config + strlen(config), sizeof config - strlen(config), "policies:\n  - file: %s\n", path);
+        }
+        env_luaswap(&run.env, config, true, &p[k]);
+        p[k].name = with[k].name;
+        if (env_post(p[k].port, "bench", out, sizeof out) != 200)
+            bench_die("luaswap does not serve (%s): see %s/log", out, p[k].dir);
+    }
+    cpu_case(&policy_case, p, 4);
+    for (size_t k = 0; k < 4; k++)
+        if (env_stop(&p[k].pid) != 0)
+            broken("exit code of luaswap");
+}
 
 struct mem_result {
     double idle, open, growth, growth_slow, after, idle_anon;
@@ -370,166 +452,6 @@ static void group_idle(void)
     env_stop(&p.pid);
 }
 
-/* --- swaps --- */
-
-/* Start delays in ms: dense where a probe that backs off could be unlucky. */
-static const unsigned delays[] = { 0, 1, 2, 3, 5, 8, 13, 20, 30, 45, 60, 80, 100, 130, 170, 220, 280, 350, 430, 520, 610,
-                                   750, 900, 1100, 1300, 1600, 2000, 2500, 3100 };
-#define N_DELAYS (sizeof delays / sizeof *delays)
-
-struct times {
-    uint64_t term, exit, main, ready, request;
-};
-
-/* The last moments of each kind since t0: of the old model, and of the new one. */
-static bool read_times(const char *path, uint64_t t0, const char *old, const char *new, struct times *t)
-{
-    char text[200], name[64], what[32];
-    uint64_t at;
-    int pid;
-    FILE *f = fopen(path, "r");
-    memset(t, 0, sizeof *t);
-    if (!f)
-        return false;
-    while (fgets(text, sizeof text, f)) {
-        if (sscanf(text, "%" SCNu64 " %63s %d %31s", &at, name, &pid, what) != 4 || at < t0)
-            continue;
-        if (strcmp(name, old) == 0 && strcmp(what, "term") == 0)
-            t->term = at;
-        else if (strcmp(name, old) == 0 && strcmp(what, "exit") == 0)
-            t->exit = at;
-        else if (strcmp(name, new) == 0 && strcmp(what, "main") == 0)
-            t->main = at;
-        else if (strcmp(name, new) == 0 && strcmp(what, "ready") == 0)
-            t->ready = at;
-        else if (strcmp(name, new) == 0 && strcmp(what, "request") == 0)
-            t->request = at;
-    }
-    fclose(f);
-    return t->term && t->exit && t->main && t->ready && t->request;
-}
-
-struct swap_sum {
-    double all[400], stop[400], spawn[400], notice[400], worst_delay;
-    size_t n;
-};
-
-static bool swap_once(int port, const char *log, const char *old, const char *new, double *ret_ms, struct swap_sum *s,
-                      unsigned delay)
-{
-    struct times t;
-    uint64_t t0, t1, beyond;
-    double ms;
-    t0 = bench_now_ns();
-    if (env_post(port, new, out, sizeof out) != 200)
-        return false;
-    t1 = bench_now_ns();
-    if (!read_times(log, t0, old, new, &t))
-        return false;
-    beyond = (t1 - t0) - (t.exit - t.term) - (t.ready - t.main);
-    ms = (double)beyond / 1e6;
-    *ret_ms = ms;
-    if (s->n < sizeof s->all / sizeof *s->all) {
-        bool worst = true;
-        for (size_t i = 0; i < s->n; i++)
-            worst = worst && s->all[i] <= ms;
-        if (worst)
-            s->worst_delay = delay;
-        s->all[s->n] = ms;
-        s->stop[s->n] = (double)(t.term - t0) / 1e6;
-        s->spawn[s->n] = ((double)t.main - (double)t.exit) / 1e6;
-        s->notice[s->n++] = (double)(t.request - t.ready) / 1e6;
-    }
-    return true;
-}
-
-static void print_part(const char *name, double *v, size_t n)
-{
-    bench_sort(v, n);
-    printf("    %-36s p50 %8.3f ms   max %8.3f ms\n", name, bench_quantile(v, n, 0.5), v[n - 1]);
-}
-
-static void swap_report(const char *kind, struct swap_sum *s)
-{
-    char name[64], more[80];
-    if (!s->n)
-        return;
-    bench_sort(s->all, s->n);
-    snprintf(name, sizeof name, "swap.%s.p50", kind);
-    line(name, bench_quantile(s->all, s->n, 0.5), "ms", 0, "");
-    snprintf(name, sizeof name, "swap.%s.max", kind);
-    snprintf(more, sizeof more, "of %zu swaps (at a start of %.0f ms)", s->n, s->worst_delay);
-    line(name, s->all[s->n - 1], "ms", 10, more);
-    print_part("request to SIGTERM of the old", s->stop, s->n);
-    print_part("exit of the old to main() of the new", s->spawn, s->n);
-    print_part("ready to first request", s->notice, s->n);
-}
-
-static size_t swap_config(char *buf, size_t cap, const char *log)
-{
-    char cpu[32] = "";
-    size_t n;
-    if (run.env.cpu_load >= 0)
-        snprintf(cpu, sizeof cpu, " --cpu %d", run.env.cpu_load);
-    n = (size_t)snprintf(buf, cap, "logLevel: warn\nhealthCheckTimeout: 15\nstartPort: %d\nmodels:\n",
-                         bench_free_ports(2 * N_DELAYS + 1));
-    for (size_t i = 0; i < N_DELAYS + 1; i++)
-        for (int late = 0; late < 2; late++) {
-            unsigned delay = i < N_DELAYS ? delays[i] : 0;
-            char name[32];
-            if (i == N_DELAYS && late)
-                continue;
-            if (i < N_DELAYS)
-                snprintf(name, sizeof name, "%s%u", late ? "late" : "refuse", delay);
-            else
-                snprintf(name, sizeof name, "old");
-            n += (size_t)snprintf(buf + n, cap - n,
-                                  "  %s:\n    cmd: %s/bench_upstream --port ${PORT} --name %s --start-delay %u "
-                                  "--start-kind %s --exit-delay %zu --log %s%s\n    proxy: http://127.0.0.1:${PORT}\n",
-                                  name, run.env.bin, name, delay, late ? "503" : "refuse", i * 7 % 40, log, cpu);
-        }
-    return n;
-}
-
-static void group_swap(void)
-{
-    static char config[65536];
-    static struct swap_sum sums[2], back;
-    static const char *const kinds[] = { "refuse", "late" };
-    char log[256], name[32];
-    struct proxy p;
-    double ms;
-    if (!run.have_luaswap || !wanted("swap"))
-        return;
-    printf("swap: time beyond the old process's own exit and the new one's own start, serial scheduler%s\n",
-           bench_realtime(true) ? "" : " (not at real-time priority: a busy machine counts as delay)");
-    memset(sums, 0, sizeof sums);
-    memset(&back, 0, sizeof back);
-    snprintf(log, sizeof log, "%s/swap.log", run.env.dir);
-    swap_config(config, sizeof config, log);
-    env_luaswap(&run.env, config, true, &p);
-    if (env_post(p.port, "old", out, sizeof out) != 200)
-        bench_die("luaswap does not serve (%s): see %s/log", out, p.dir);
-    for (size_t round = 0; round < (run.quick ? 1 : 2); round++)
-        for (size_t i = 0; i < N_DELAYS; i++)
-            for (int late = 0; late < 2; late++) {
-                snprintf(name, sizeof name, "%s%u", kinds[late], delays[i]);
-                if (!swap_once(p.port, log, "old", name, &ms, &sums[late], delays[i]) ||
-                    !swap_once(p.port, log, name, "old", &ms, &back, 0)) {
-                    printf("    %s: %.200s\n", name, out);
-                    broken("swap");
-                    env_stop(&p.pid);
-                    bench_realtime(false);
-                    return;
-                }
-            }
-    env_stop(&p.pid);
-    bench_realtime(false);
-    swap_report("connect-refused", &sums[0]);
-    swap_report("health-503", &sums[1]);
-    swap_report("ready-at-once", &back);
-}
-
 /* --- order --- */
 
 static void group_order(void)
@@ -597,6 +519,7 @@ int main(int argc, char **argv)
     printf("proxies on CPU %d, load and upstream on CPU %d; %zu pairs; scheduler %s for throughput\n", run.env.cpu_proxy,
            run.env.cpu_load, run.pairs, run.env.scheduler);
     group_cpu();
+    group_policy();
     group_memory();
     group_start();
     group_idle();

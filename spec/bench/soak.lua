@@ -319,6 +319,7 @@ function Run:at_rest(report)
   until rest or net.now() - t0 > 15
   report.checks_failed = state.checks_failed
   report.rss_end = rss(self.srv.pid)
+  report.heap_end = self.srv:get '/debug/state':json().heap_bytes
 end
 
 function soak.run(o)
@@ -335,6 +336,7 @@ function soak.run(o)
   report.handles_start = handles(srv)
   report.fds_start = net.fds(srv.pid)
   report.rss_start = rss(srv.pid)
+  report.heap_start = srv:get '/debug/state':json().heap_bytes
   local slots = {}
   for i = 1, o.clients do slots[i] = {} end
   while self.done < o.requests do
@@ -382,6 +384,9 @@ function soak.judge(r, with_rss)
   need(r.checks_failed == 0, '%d internal checks failed', r.checks_failed)
   need(r.zombies == 0, '%d children are left', r.zombies)
   need(r.fds_end <= r.fds_start, '%d descriptors at the start, %d at the end', r.fds_start, r.fds_end)
+  if with_rss then -- allocated bytes: rings and tables have a size, nothing grows with the number of requests
+    need(r.heap_end <= r.heap_start + (2 << 20), 'heap %d -> %d bytes', r.heap_start, r.heap_end)
+  end
   if with_rss then need(r.rss[4] <= 1.05 * r.rss[2], 'RSS %.0f -> %.0f KiB', r.rss[2], r.rss[4]) end
   return list
 end

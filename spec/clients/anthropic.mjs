@@ -47,6 +47,32 @@ await run('anthropic', (swap) => {
       await assert.rejects(s.finalMessage(), Anthropic.APIUserAbortError);
       await till(async () => (await swap.stats()).aborted > before, 'the abort');
     }],
+    ['leaves before the answer, and the model hears of it', async () => {
+      const before = (await swap.stats()).aborted;
+      const stop = new AbortController();
+      const p = client.messages.create(ask('maker', 'hang'), { signal: stop.signal });
+      setTimeout(() => stop.abort(), 100);
+      await assert.rejects(p, Anthropic.APIUserAbortError);
+      await till(async () => (await swap.stats()).aborted > before, 'the abort');
+    }],
+    ['shows a picture', async () => {
+      const source = { type: 'base64', media_type: 'image/png', data: Buffer.alloc(2 << 20).toString('base64') };
+      const r = await client.messages.create(ask('maker', [{ type: 'text', text: 'a' }, { type: 'image', source }]));
+      assert.equal(r.content[0].text, `said: a picture of ${2 << 20}`);
+    }],
+    ['lists the models', async () => {
+      const names = [];
+      for await (const m of client.models.list()) names.push(m.id);
+      assert.deepEqual(names, ['maker', 'talker']);
+    }],
+    ['gets the model\'s own errors as they are', async () => {
+      const e = await client.messages.create(ask('maker', 'refuse')).catch((x) => x);
+      assert.ok(e instanceof Anthropic.BadRequestError);
+      assert.equal(e.error.error.message, 'context too long');
+    }],
+    ['notices a stream that broke off', async () => {
+      await assert.rejects(client.messages.stream(ask('maker', 'break')).finalMessage());
+    }],
     ['times out', async () => {
       await assert.rejects(client.messages.create(ask('maker', 'hang'), { timeout: 300 }), Anthropic.APIConnectionTimeoutError);
     }],
@@ -55,6 +81,8 @@ await run('anthropic', (swap) => {
       assert.ok(e instanceof Anthropic.NotFoundError);
       assert.equal(e.status, 404);
       assert.match(e.message, /nobody/);
+      await assert.rejects(client.messages.stream(ask('nobody', 'hi')).finalMessage(), Anthropic.NotFoundError);
+      await assert.rejects(client.messages.countTokens({ model: 'nobody', messages: [{ role: 'user', content: 'x' }] }), Anthropic.NotFoundError);
     }],
     ['gets AuthenticationError for a wrong key', async () => {
       const other = new Anthropic({ baseURL: swap.url, apiKey: 'wrong', maxRetries: 0 });

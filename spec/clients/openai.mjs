@@ -36,6 +36,17 @@ await run('openai', (swap) => {
       const r = await client.completions.create({ model: 'talker', prompt: 'Once', max_tokens: 5 });
       assert.ok(r.choices[0].text.length > 0);
     }],
+    ['streams a completion', async () => {
+      const s = await client.completions.create({ model: 'talker', prompt: 'Once', max_tokens: 5, stream: true });
+      let text = '';
+      for await (const c of s) text += c.choices[0]?.text ?? '';
+      assert.ok(text.length > 0);
+    }],
+    ['shows a picture', async () => {
+      const r = await client.chat.completions.create({ model: 'maker', messages: say([{ type: 'text', text: 'a' },
+        { type: 'image_url', image_url: { url: `data:image/png;base64,${Buffer.alloc(2 << 20).toString('base64')}` } }]) });
+      assert.equal(r.choices[0].message.content, `said: a picture of ${2 << 20}`);
+    }],
     ['leaves in the middle of a stream, and the model hears of it', async () => {
       const before = (await swap.stats()).aborted;
       const s = await client.chat.completions.create({ model: 'maker', messages: say('endless'), stream: true });
@@ -88,6 +99,21 @@ await run('openai', (swap) => {
       assert.ok(text.length > 10);
       assert.equal(done.status, 'completed');
     }],
+    ['calls tools through the responses API', async () => {
+      const more = { model: 'maker', tools: [{ type: 'function', name: 'weather', parameters: weather, strict: false }] };
+      const r = await client.responses.create({ ...more, input: 'hi' });
+      assert.deepEqual(JSON.parse(r.output[0].arguments), { city: 'Paris' });
+      const end = await client.responses.create({ ...more, input: [{ role: 'user', content: 'hi' }, r.output[0],
+        { type: 'function_call_output', call_id: 'call_1', output: 'fog' }] });
+      assert.equal(end.output_text, 'said: fog');
+    }],
+    ['leaves in the middle of a response', async () => {
+      const before = (await swap.stats()).aborted;
+      const s = await client.responses.create({ model: 'maker', input: 'endless', stream: true });
+      let n = 0;
+      for await (const _ of s) if (++n === 5) break;
+      await till(async () => (await swap.stats()).aborted > before, 'the abort');
+    }],
     ['uploads audio', async () => {
       const r = await client.audio.transcriptions.create({ model: 'maker', file: await toFile(tone, 'tone.wav') });
       assert.equal(r.text, `maker tone.wav ${tone.length}`);
@@ -109,6 +135,13 @@ await run('openai', (swap) => {
       assert.equal(e.status, 404);
       assert.match(e.message, /nobody/);
       assert.equal(e.type, 'invalid_request_error');
+      const stream = client.chat.completions.create({ model: 'nobody', messages: hi, stream: true });
+      await assert.rejects(stream, OpenAI.NotFoundError);
+      await assert.rejects(client.responses.create({ model: 'nobody', input: 'hi' }), OpenAI.NotFoundError);
+      await assert.rejects(client.embeddings.create({ model: 'nobody', input: 'hi' }), OpenAI.NotFoundError);
+      await assert.rejects(client.images.generate({ model: 'nobody', prompt: 'hi' }), OpenAI.NotFoundError);
+      const upload = client.audio.transcriptions.create({ model: 'nobody', file: await toFile(tone, 'tone.wav') });
+      await assert.rejects(upload, OpenAI.NotFoundError);
     }],
     ['gets AuthenticationError for a wrong key', async () => {
       const other = new OpenAI({ baseURL: `${swap.url}/v1`, apiKey: 'wrong', maxRetries: 0 });

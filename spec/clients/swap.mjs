@@ -10,6 +10,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+// Node 18 (Debian 12) has it, but not where the SDKs look for it.
+globalThis.File ??= (await import('node:buffer')).File;
+
 const here = fileURLToPath(new URL('.', import.meta.url));
 const bin = process.env.LUASWAP_BIN ?? join(here, '../../build/dev/luaswap');
 

@@ -1,4 +1,5 @@
 -- api_auth_spec.lua: who may ask, and what web pages may ask (http.md 5).
+local files = require 'spec.support.files'
 local http = require 'spec.support.http_raw'
 local server = require 'spec.support.server'
 local base64 = require 'spec.support.sha1'.base64
@@ -58,10 +59,12 @@ describe('API keys', function()
 
   it('A053 guard everything but the few open endpoints', function()
     for _, path in ipairs { '/running', '/v1/models', '/models', '/logs', '/logs/stream', '/logs/stream/m1', '/unload',
-      '/api/version', '/props?model=m1', '/upstream/m1/', '/debug/state', '/debug/sched' } do
+      '/api/version', '/props?model=m1', '/upstream/m1/', '/debug/state', '/debug/sched', '/ui/', '/ui/x.js', '/comfyui/',
+      '/comfyui', '/upstream/', '/api/profiles', '/api/policy' } do
       assert.equal(401, status({}, path), path)
     end
-    for _, path in ipairs { '/api/models/unload', '/api/models/unload/m1', '/v1/chat/completions', '/upstream/m1' } do
+    for _, path in ipairs { '/api/models/unload', '/api/models/unload/m1', '/v1/chat/completions', '/upstream/m1',
+      '/api/inflight/1/cancel', '/api/models/unload/' } do
       assert.equal(401, srv:post(path, { model = 'm1' }).status, path)
     end
     assert.equal(0, #srv:models())
@@ -78,11 +81,55 @@ describe('API keys', function()
     assert.equal(405, srv:post('/running', '').status)
   end)
 
-  it('are needed to see on / which models there are', function()
-    local r = srv:get '/'
-    assert.equal(200, r.status)
-    assert.is_nil(r.body:find 'm1')
-    assert.is_truthy(srv:get('/', { headers = { Authorization = 'Bearer k' } }).body:find 'm1')
+  -- method, path and access of every route there is; a '*' is filled in
+  local function routes()
+    local list = {}
+    for method, path, access in files.read 'src/api/routes.def':gmatch '\nROUTE%("([%u*]+)", "([^"]+)", ([%u_]+)' do
+      list[#list + 1] = { method = method, path = (path:gsub('%*', 'x')), key = access == 'API_KEY' }
+    end
+    assert.is_true(#list > 40)
+    return list
+  end
+
+  it('guard every route that is not said to be open, for HEAD as well', function()
+    for _, r in ipairs(routes()) do
+      local methods = r.method == '*' and { 'GET', 'POST', 'BREW' } or r.method == 'GET' and { 'GET', 'HEAD' } or { r.method }
+      for _, method in ipairs(methods) do
+        local got = http.exchange(srv.port, method, r.path)
+        assert.equal(r.key, got.status == 401, method .. ' ' .. r.path .. ' ' .. got.status)
+        if r.key then assert.equal('Basic realm="llama-swap"', got:get 'www-authenticate') end
+      end
+    end
+    assert.equal(0, #srv:models())
+  end)
+
+  it('are not needed to learn which methods a path has', function()
+    local of = {}
+    for _, r in ipairs(routes()) do of[r.path] = (of[r.path] or '') .. ' ' .. r.method end
+    for path, methods in pairs(of) do
+      if not methods:find('*', 1, true) and path ~= '/upstream' then
+        local r = http.exchange(srv.port, 'DELETE', path)
+        assert.equal(405, r.status, path)
+        local allow = r:get 'allow'
+        for m in methods:gmatch '%u+' do assert.is_truthy(allow:find(m, 1, true), path .. ' ' .. allow) end
+        assert.equal(methods:find 'GET' ~= nil, allow:find('GET, HEAD', 1, true) ~= nil)
+        local words = {}
+        for w in allow:gmatch '%u+' do words[#words + 1] = w end
+        local sorted = table.concat(words, ', ')
+        table.sort(words)
+        assert.equal(table.concat(words, ', '), sorted)
+        assert.equal(sorted, allow)
+      end
+    end
+  end)
+
+  it('are not needed for the ways to the page, but for the page', function()
+    for path, want in pairs { ['/'] = 302, ['/upstream'] = 302, ['/ui'] = 307, ['//health'] = 307, ['/ui/'] = 401 } do
+      assert.equal(want, status({}, path), path)
+    end
+    assert.equal(307, srv:post('/upstream', '').status)
+    assert.equal(404, srv:post('/api/inflight/1', '').status)
+    assert.is_truthy(srv:get('/ui/', { headers = { Authorization = 'Basic ' .. base64 'me:k' } }).body:find 'm1')
   end)
 end)
 
@@ -124,6 +171,10 @@ describe('CORS', function()
   it('A057 allows four headers when none were asked for', function()
     assert.equal('Content-Type, Authorization, Accept, X-Requested-With',
       preflight({}):get 'access-control-allow-headers')
+    assert.equal('Content-Type, Authorization, Accept, X-Requested-With',
+      preflight { ['Access-Control-Request-Headers'] = '' }:get 'access-control-allow-headers')
+    local r = http.exchange(srv.port, 'OPTIONS', '*')
+    assert.equal(204, r.status)
   end)
 
   it('A058 echoes the origin on the listing and nowhere else', function()

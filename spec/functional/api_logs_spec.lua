@@ -223,7 +223,37 @@ describe('a log stream', function()
     c:finish(r, 10)
     assert.is_nil(r.cut)
     assert.is_true(net.now() - t0 < 3)
+    assert.matches('%] shutting down\n', r.body)
     assert.equal(0, srv.proc:wait(20))
+  end)
+
+  it('A176 goes on over a reload of the configuration, as its model does', function()
+    local srv = start '--silent'
+    assert.equal(200, srv:chat 'b'.status)
+    local c, r = open(srv, '/logs/stream')
+    local d, s = open(srv, '/logs/stream/b?no-history')
+    srv.proc:kill 'HUP'
+    read_until(c, r, 'reloaded; models') -- what the reload says of itself
+    assert.equal(200, srv:chat('b', { fake = { burst = 200 } }).status)
+    read_until(d, s, 'burst b')
+    read_until(c, r, 'POST /v1/chat/completions')
+    c:close()
+    d:close()
+  end)
+
+  it('A176 of a reader that does not read does not hold up the end', function()
+    local srv = start '--silent'
+    assert.equal(200, srv:chat 'b'.status)
+    local c = srv:connect()
+    c.sock:set_rcvbuf(4096)
+    c:request('GET', '/logs/stream/b?no-history')
+    assert(c:head())
+    assert.equal(200, srv:chat('b', { fake = { burst = 16 * 1024 * 1024 } }, { timeout = 60 }).status)
+    local t0 = net.now()
+    srv.proc:kill 'TERM'
+    assert.equal(0, srv.proc:wait(20))
+    assert.is_true(net.now() - t0 < 10)
+    c:close()
   end)
 
   it('shows control characters of a client escaped', function()

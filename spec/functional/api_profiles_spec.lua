@@ -107,6 +107,20 @@ profiles:
     assert.equal('/upstream/variant/', srv:get '/upstream/public':get 'location')
   end)
 
+  it('are those that were active when the request came in', function()
+    put(srv, { name = 'coding' })
+    local c = srv:connect()
+    local body = '{"model":"m1","fake":{"echo":true}}'
+    c:send(('POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n' ..
+      'Expect: 100-continue\r\n\r\n'):format(#body))
+    assert.matches('^HTTP/1.1 100 ', c.sock:recv(100, 10)) -- it is in, its body is not
+    put(srv, { name = json.null })
+    c.sock:send(body, 10)
+    assert.equal('other', c:response():json().model)
+    c:close()
+    assert.equal('m1', echo('/v1/chat/completions', { model = 'm1' }).model)
+  end)
+
   it('A121 do not apply to unloading and to logs', function()
     put(srv, { name = 'coding' })
     assert.equal(404, srv:post('/api/models/unload/public', '').status)

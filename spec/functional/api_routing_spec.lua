@@ -95,22 +95,101 @@ describe('routing', function()
     assert.equal('GET, HEAD, POST', r:get 'allow')
   end)
 
-  it('A011 serves a page on / that loads nothing from elsewhere', function()
-    local r = srv:get '/'
-    assert.equal(200, r.status)
-    assert.equal('text/html; charset=utf-8', r:get 'content-type')
-    assert.is_truthy(r.body:find('author/model', 1, true))
-    assert.is_nil(r.body:find '<script')
-    assert.is_nil(r.body:find 'src=')
-    assert.is_truthy(r:get 'content-security-policy':find("default-src 'none'", 1, true))
+  it('A011 A012 sends a browser to the page, which loads nothing from elsewhere', function()
+    for path, to in pairs { ['/'] = '/ui', ['/upstream'] = '/ui/models', ['/upstream?x=1'] = '/ui/models' } do
+      local r = srv:get(path)
+      assert.equal(302, r.status, path)
+      assert.equal(to, r:get 'location', path)
+    end
+    local r = srv:get '/ui?x=%20'
+    assert.equal(307, r.status)
+    assert.equal('/ui/?x=%20', r:get 'location')
+    for _, path in ipairs { '/ui/', '/ui/models', '/ui/index.html', '/ui/a/b' } do
+      r = srv:get(path)
+      assert.equal(200, r.status, path)
+      assert.equal('text/html; charset=utf-8', r:get 'content-type')
+      assert.is_truthy(r.body:find('author/model', 1, true))
+      assert.is_nil(r.body:find '<script')
+      assert.is_nil(r.body:find 'src=')
+      assert.is_truthy(r:get 'content-security-policy':find("default-src 'none'", 1, true))
+    end
+    for _, path in ipairs { '/ui/missing.js', '/ui/a/b.css', '/favicon.ico' } do
+      r = srv:get(path)
+      assert.equal(404, r.status, path)
+      assert.equal('404 page not found\n', r.body)
+    end
+  end)
+
+  it('sends a path that lacks its last slash there by a 307, where that has the method', function()
+    local r = srv:post('/upstream?x=1', '{}')
+    assert.equal(307, r.status)
+    assert.equal('/upstream/?x=1', r:get 'location')
+    is_envelope(srv:post('/upstream/', '{}'), 404, 'not_found')
+    is_envelope(srv:post('/api/models/unload/', ''), 404, 'not_found')
+    r = srv:post('/ui', '')
+    assert.equal(405, r.status)
+    assert.equal('GET, HEAD', r:get 'allow')
+    r = srv:get '/api/models/unload'
+    assert.equal(405, r.status)
+    assert.equal('POST', r:get 'allow')
+    assert.equal(404, srv:post('/health/', '').status)
+    local c = srv:connect()
+    c:request('GET', '/logs/stream/')
+    assert.equal(200, c:head().status)
+    c:close()
+  end)
+
+  it('treats a method that it does not know as any other wrong one, and passes it to /upstream', function()
+    for _, method in ipairs { 'BREW', 'get', 'TRACE', 'M-SEARCH' } do
+      local c = srv:connect()
+      for path, want in pairs { ['/v1/models'] = 405, ['/nowhere'] = 404, ['/health'] = 405 } do
+        c:send(('%s %s HTTP/1.1\r\nHost: x\r\n\r\n'):format(method, path))
+        local r = c:response()
+        assert.equal(want, r.status, method .. path)
+        assert.equal(want == 405 and 'GET, HEAD' or nil, r:get 'allow')
+        assert.is_true(r.keep_alive)
+      end
+      c:send(('%s /upstream/m1/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi'):format(method))
+      local r = c:response()
+      assert.equal(200, r.status)
+      assert.equal(method, r:json().method)
+      assert.equal('hi', r:json().body)
+      c:close()
+    end
+  end)
+
+  it('takes bytes above 127 in a path and a query, and passes them on as escapes', function()
+    local r = srv:get '/upstream/m1/\u{fc}/\xff%2F?q=\u{20ac}&r=%20'
+    assert.equal('m1', r:get 'x-fake-model')
+    r = srv:post('/upstream/m1/\u{fc}/\xff%2F?q=\u{20ac}&r=%20', { fake = { echo = true } })
+    assert.equal('/%C3%BC/%FF%2F?q=%E2%82%AC&r=%20', r:json().target)
+    r = srv:get '/\u{fc}//x?\u{fc}'
+    assert.equal(307, r.status)
+    assert.equal('/%C3%BC/x?%C3%BC', r:get 'location')
+    assert.equal(404, srv:get '/\u{fc}'.status)
+    local long = ('\u{fc}'):rep(30000) -- nearly all that a head may hold, three times as long when it is sent on
+    r = srv:post('/upstream/m1/' .. long, { fake = { echo = true } })
+    assert.equal(200, r.status, r.body)
+    assert.is_true(r:json().target == '/' .. ('%C3%BC'):rep(30000))
+    local log = srv:get '/logs'.body
+    assert.is_truthy(log:find('GET /%C3%BC HTTP/1.1" 404', 1, true))
+    assert.is_nil(log:find '[\x80-\xff]/x')
   end)
 
   it('A018 answers HEAD without a body', function()
-    for _, path in ipairs { '/health', '/v1/models', '/running', '/', '/logs', '/logs/stream' } do
+    for _, path in ipairs { '/health', '/v1/models', '/running', '/ui/', '/logs', '/logs/stream' } do
       local r = http.exchange(srv.port, 'HEAD', path)
       assert.equal(200, r.status, path)
       assert.equal('', r.body)
     end
+    assert.equal(302, http.exchange(srv.port, 'HEAD', '/').status)
+    local r = http.exchange(srv.port, 'HEAD', '/v1/chat/completions')
+    assert.equal(405, r.status)
+    assert.equal('POST', r:get 'allow')
+    -- the model is named by the query, the model's own answer has no body either
+    r = http.exchange(srv.port, 'HEAD', '/props?model=m1')
+    assert.equal('m1', r:get 'x-fake-model')
+    assert.equal('', r.body)
   end)
 
   it('cleans a path with // or dots by a 307 that keeps the query', function()
@@ -133,6 +212,31 @@ describe('routing', function()
       assert.equal(path:sub(3), echo(path, { model = 'm1' }).target)
     end
     assert.equal(404, json_post('/v/moderations', '{"model":"m1"}').status)
+  end)
+
+  it('does not redirect to a part of a path that is too long for it', function()
+    local big = server.start { config = 'limits:\n  headerBlock: 2000000\n' .. config }
+    local long = ('\u{fc}'):rep(40000)
+    local r = big:get('/upstream//' .. long)
+    assert.equal(307, r.status)
+    assert.is_true(r:get 'location' == '/upstream/' .. ('%C3%BC'):rep(40000))
+    for _, path in ipairs { '//' .. ('x'):rep(300000), '//' .. ('\u{fc}'):rep(100000), '/ui?' .. ('x'):rep(300000),
+      '/comfyui?' .. ('x'):rep(300000), '/upstream/m1?' .. ('x'):rep(600000) } do
+      assert.equal(414, big:get(path).status, path:sub(1, 20))
+    end
+    assert.equal(404, big:get('/' .. ('x'):rep(300000)).status)
+    big:stop()
+  end)
+
+  it('knows a path also with escapes that need not be, but takes no %2F for a slash', function()
+    assert.equal(200, srv:get '/v1/%6dodels'.status)
+    assert.equal('/v1/messages/count%5Ftokens', echo('/v1/messages/count%5Ftokens', { model = 'm1' }).target)
+    assert.equal('/messages/count_tokens', echo('/%76/messages/count%5ftokens', { model = 'm1' }).target)
+    local r = srv:post('/v1/%6dodels', '')
+    assert.equal(405, r.status)
+    for _, path in ipairs { '/v1%2Fmodels', '/v1/models%2f', '/v1/%256dodels', '/%2Fv1/models', '/v1/models%20' } do
+      assert.equal(404, srv:get(path).status, path)
+    end
   end)
 
   it('A016 finds the model of a GET in the query and forwards the query', function()
@@ -177,7 +281,7 @@ describe('routing', function()
     assert.equal('m1', srv:get '/sdapi/v1/loras?model=m1':get 'x-fake-model')
   end)
 
-  it('A023 A024 A026 A027 finds the model in forms and in the query, and delivers the body as it came', function()
+  it('A023 A024 A025 A026 A027 finds the model in forms and in the query, and delivers the body as it came', function()
     local function sent(path, ctype, text)
       local r = srv:post(path, text, { headers = { ['Content-Type'] = ctype } })
       assert.equal(200, r.status, r.body)
@@ -218,6 +322,16 @@ describe('routing', function()
   it('refuses a JSON body above the limit with 413 and goes on', function()
     local small = server.start { config = 'limits:\n  jsonBody: 2048\n' .. config }
     is_envelope(small:post('/v1/chat/completions', { model = 'm1', pad = ('x'):rep(4096) }), 413, 'invalid_request')
+    is_envelope(http.exchange(small.port, 'POST', '/v1/chat/completions', { headers = { ['Content-Type'] = 'application/json' },
+      chunked = { '{"model":"m1","pad":"', ('x'):rep(1500), ('x'):rep(1500), '"}' } }), 413, 'invalid_request')
+    -- nobody asks for the body of what is too large anyway
+    local c = small:connect()
+    c:send('POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n' ..
+      'Content-Length: 5000\r\nExpect: 100-continue\r\n\r\n')
+    local early = c:response()
+    assert.equal(413, early.status)
+    assert.equal(0, #early.interim)
+    c:close()
     local r = small:post('/v1/chat/completions', { model = 'm1' })
     assert.equal(200, r.status, r.body)
     small:stop()

@@ -73,7 +73,7 @@ describe('unloading', function()
     end
   end)
 
-  it('A112 stops smaller time-outs first and equal ones in parallel', function()
+  it('A112 stops smaller time-outs first and equal ones in parallel (runtime A096)', function()
     local args = '--silent --term-delay-ms 200'
     local srv = start({ { 'a', args, { unloadTimeout = 45 } }, { 'b', args, { unloadTimeout = 10 } },
       { 'c', args, { unloadTimeout = 25 } }, { 'd', args, { unloadTimeout = 25 } } },

@@ -131,10 +131,78 @@ describe('proxies of the environment', function()
     end
   end)
 
+  local function exactly(s, n)
+    local got = ''
+    while #got < n do got = got .. assert(s:recv(n - #got, 10)) end
+    return got
+  end
+
+  it('may be SOCKS 5, for http and for https, with a password or without', function()
+    local l, port = listener()
+    local srv = start('http://far.test:8000/base', { HTTP_PROXY = ('socks5://127.0.0.1:%d'):format(port) })
+    local c = ask(srv)
+    local s = assert(l:accept(10))
+    assert.equal('\5\1\0', exactly(s, 3))
+    s:send '\5\0'
+    assert.equal('\5\1\0\3\8far.test\x1f\x40', exactly(s, 15))
+    s:send '\5\0\0\1\127\0\0\1\0\80'
+    for i = 1, 2 do
+      if i == 2 then c:request('POST', '/v1/chat/completions?a=b', { body = { model = 'Q' } }) end
+      assert.matches('^POST /base/v1/chat/completions%?a=b HTTP/1.1\r\nHost: far.test:8000\r\n', head_of(s))
+      s:send 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
+      assert.equal('ok', c:response().body)
+    end
+    s:close()
+    c:close()
+    srv:stop()
+
+    srv = start('https://far.test', { HTTPS_PROXY = ('socks5h://ann:sec%%20ret@127.0.0.1:%d'):format(port) })
+    c = ask(srv)
+    s = assert(l:accept(10))
+    assert.equal('\5\2\0\2', exactly(s, 4))
+    s:send '\5'
+    s:send '\2'
+    assert.equal('\1\3ann\7sec ret', exactly(s, 13))
+    s:send '\1\0'
+    assert.equal('\5\1\0\3\8far.test\x01\xbb', exactly(s, 15))
+    s:send '\5\0\0\3\1x\0\80'
+    local conn = tls.server(s, { cert = far.cert, key = far.key })
+    assert(conn:handshake(10))
+    head_of(conn)
+    conn:send 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
+    assert.equal('ok', c:response().body)
+    conn:close()
+    c:close()
+  end)
+
+  it('by SOCKS that refuse, break off or speak something else are 502', function()
+    local l, port = listener()
+    local srv = start('http://far.test', { HTTP_PROXY = ('socks5://127.0.0.1:%d'):format(port) })
+    local cases = {
+      { 'HTTP/1.1 400 Bad Request\r\n\r\n', 'proxy 127.0.0.1: does not speak SOCKS 5' },
+      { '\5\255', 'proxy 127.0.0.1: wants a user name' },
+      { '\5\0\5\5\0\1\0\0\0\0\0\0', 'proxy 127.0.0.1: does not connect to far.test: the connection was refused' },
+      { '\5\0\5\0\0\1\0\0\0\0\0\0HTTP/1.1 200 OK\r\n\r\n', 'proxy 127.0.0.1: spoke before it was asked' },
+      { '', 'proxy 127.0.0.1: closed the connection' },
+      { nil, 'timed out connecting to 127.0.0.1' },
+    }
+    for i = 1, 6 do
+      local c = ask(srv)
+      local s = assert(l:accept(10))
+      exactly(s, 3)
+      if cases[i][1] == '' then s:close() elseif cases[i][1] then s:send(cases[i][1]) end
+      local r = c:response()
+      assert.equal(502, r.status)
+      assert.matches(cases[i][2], r:json().error.message, 1, true)
+      pcall(s.close, s)
+      c:close()
+    end
+  end)
+
   it('of a kind that we do not speak are said in the log, and nothing goes around them', function()
-    local srv = start('http://far.test', { HTTP_PROXY = 'socks5://127.0.0.1:1' })
+    local srv = start('http://far.test', { HTTP_PROXY = 'socks4://127.0.0.1:1' })
     wait.till(function()
-      return srv:log():find('far cannot be reached: HTTP_PROXY: proxies by socks5:// are not supported', 1, true)
+      return srv:log():find('far cannot be reached: HTTP_PROXY: proxies by socks4:// are not supported', 1, true)
     end, 5, 'the log')
     assert.equal(502, srv:chat('Q').status)
   end)

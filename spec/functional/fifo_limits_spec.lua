@@ -15,7 +15,7 @@ end
 describe('fifo limits', function()
   after_each(server.stop_all)
 
-  it('count a loading model\'s requests: the third of two is refused at once (A055, A056)', function()
+  it('count a loading model\'s requests: the third of two is refused at once (A055, A056, http A087)', function()
     local t = traffic.start { models = { { 'a', '--load-ms 500', { concurrencyLimit = 2 } } } }
     local one, two = t:send('a', 'r1'), t:send('a', 'r2')
     t:queued(2)
@@ -30,12 +30,11 @@ describe('fifo limits', function()
 
   it('count requests that wait behind another model; the two share one load (A057)', function()
     local t = traffic.start { models = { 'm', { 'a', '', { concurrencyLimit = 2 } } } }
-    local m = t:send('m', 'm1', { wait_ms = 400 })
-    t:was_served 'm1'
+    local m = t:hold('m', 'm1')
     local one, two = t:send('a', 'r1'), t:send('a', 'r2')
     t:queued(2)
     limited(select(2, t:status(t:send('a', 'r3'))))
-    t:ok(m)
+    m:close()
     t:ok(one)
     t:ok(two)
     assert.same({ 'm', 'a' }, t:loads())
@@ -43,15 +42,15 @@ describe('fifo limits', function()
 
   it('are free again when the one that held the place leaves: in the line, in a load, while served (A058)', function()
     local t = traffic.start { models = { 'm', { 'a', '--load-ms 300', { concurrencyLimit = 1 } } } }
-    local m = t:send('m', 'm1', { wait_ms = 500 })
-    t:was_served 'm1'
+    local m = t:hold('m', 'm1')
     local gone = t:send('a', 'r1') -- in the line
     t:queued(1)
     limited(select(2, t:status(t:send('a', 'r2'))))
     gone:close()
     t:queued(0)
     local loading = t:send('a', 'r3')
-    t:ok(m)
+    t:queued(1)
+    m:close()
     t:is('a', 'starting')
     loading:close() -- waits for the load
     t:queued(0)
@@ -127,7 +126,7 @@ describe('fifo and time', function()
     b:close()
   end)
 
-  it('finishes a load that nobody waits for any more (orphanLoad: keep, the default)', function()
+  it('finishes a load that nobody waits for any more (orphanLoad: keep, the default; http A080)', function()
     local t = traffic.start { models = { { 'a', '--load-ms 500' } } }
     local c = t:send('a', 'r1')
     t:is('a', 'starting')
@@ -157,13 +156,12 @@ describe('fifo and time', function()
 
   it('never loads for a request that left the line (A050)', function()
     local t = traffic.start { models = { 'a', 'b', 'c' } }
-    local a = t:send('a', 'a1', { wait_ms = 400 })
-    t:was_served 'a1'
+    local a = t:hold('a', 'a1')
     local b, c = t:send('b', 'b1'), t:send('c', 'c1')
     t:queued(2)
     b:close()
     t:queued(1)
-    t:ok(a)
+    a:close()
     t:ok(c)
     assert.same({ 'a', 'c' }, t:loads())
   end)

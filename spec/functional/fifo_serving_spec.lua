@@ -34,7 +34,7 @@ end
 describe('fifo', function()
   after_each(server.stop_all)
 
-  it('serves a ready model in parallel, ten by default, and refuses the eleventh (A033, A054)', function()
+  it('serves a ready model in parallel, ten by default, and refuses the eleventh (A033, A054, http A086)', function()
     local t = traffic.start { models = { 'a' } }
     assert.equal(200, t.srv:chat 'a'.status)
     local list = {}
@@ -74,17 +74,16 @@ describe('fifo', function()
 
   it('lets b evict a only after both requests of a have ended (A039, A044)', function()
     local t = traffic.start { models = { 'a', 'b' } }
-    local a1 = t:send('a', 'a1', { wait_ms = 300 })
-    t:was_served 'a1'
-    local a2 = t:send('a', 'a2', { wait_ms = 600 })
-    t:was_served 'a2'
+    local a1, a2 = t:hold('a', 'a1'), t:hold('a', 'a2')
     local b = t:send('b', 'b1')
     t:queued(1)
-    t:ok(a1)
+    a1:close()
+    wait.till(function() return #t:events('gone', 'a') == 1 end, 10, 'the end of a1')
+    t:queued(1)
     assert.same({ 'a' }, t:loads())
-    t:ok(a2)
+    a2:close()
     t:ok(b)
-    assert.is_true(t:at('up', 'b') >= t:events('end', 'a')[2].t)
+    assert.is_true(t:at('up', 'b') >= t:events('gone', 'a')[2].t)
     assert.is_true(t:at('up', 'b') >= t:at('term', 'a'))
   end)
 
@@ -121,22 +120,20 @@ describe('fifo', function()
   it('orders the line by priority, also when it is given under an alias (A049, A061)', function()
     local t = traffic.start { models = { 'm', 'a', 'b', { 'c', '', { aliases = { 'nick' } } }, 'd' },
       fifo = { priority = { a = 10, b = 5, nick = 5, d = 1 } } }
-    local m = t:send('m', 'm1', { wait_ms = 400 })
-    t:was_served 'm1'
+    local m = t:hold('m', 'm1')
     local open = {}
     for i, x in ipairs { 'b', 'd', 'nick', 'a' } do
       open[i] = t:send(x, x)
       t:queued(i)
     end
-    t:ok(m)
+    m:close()
     for _, c in ipairs(open) do t:ok(c) end
     assert.same({ 'm1', 'a', 'b', 'nick', 'd' }, t:ids())
   end)
 
   it('tells the places in the line, and that they change', function()
     local t = traffic.start { models = { 'm', 'a', 'b' }, top = 'sendLoadingState: true', fifo = { priority = { b = 1 } } }
-    local m = t:send('m', 'm1', { wait_ms = 2600 })
-    t:was_served 'm1'
+    local m = t:hold('m', 'm1')
     local a = t:send('a', 'a1', { tokens = 2 }, { stream = true })
     local text = ''
     local r = a:head(5)
@@ -153,7 +150,7 @@ describe('fifo', function()
     see('Queue position: #1 ', 3)
     local b = t:send('b', 'b1', { tokens = 2 }, { stream = true })
     see('Queue position: #2 ', 3)
-    t:ok(m)
+    m:close()
     t:ok(b)
     a:finish(r, 20)
     assert.is_true(r.done)

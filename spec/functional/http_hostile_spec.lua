@@ -89,8 +89,23 @@ local cases = {
   { 'blank in the target', 'GET /a b HTTP/1.1\r\n' .. H .. '\r\n', 400 },
   { 'tab for a blank', 'GET\t/ HTTP/1.1\r\n' .. H .. '\r\n', 400 },
   { 'blank at the end', 'GET / HTTP/1.1 \r\n' .. H .. '\r\n', 400 },
-  { 'unknown method', 'BREW / HTTP/1.1\r\n' .. H .. '\r\n', 400 },
-  { 'method in lower case', 'get / HTTP/1.1\r\n' .. H .. '\r\n', 400 },
+  { 'method that is no token', 'GE(T / HTTP/1.1\r\n' .. H .. '\r\n', 400 },
+  { 'method with a byte above 127', 'G\xc3\x8bT / HTTP/1.1\r\n' .. H .. '\r\n', 400 },
+  { 'no method', ' / HTTP/1.1\r\n' .. H .. '\r\n', 400 },
+  { 'CR in the method', 'GE\rT / HTTP/1.1\r\n' .. H .. '\r\n', 400 },
+  { 'NUL in the method', 'GE\0T / HTTP/1.1\r\n' .. H .. '\r\n', 400 },
+  { 'version without digits', 'GET / HTTP/x.y\r\n' .. H .. '\r\n', 400 },
+  { 'version cut short', 'GET / HTTP/1.\r\n' .. H .. '\r\n', 400 },
+  { 'version of another protocol', 'GET / ICY/1.1\r\n' .. H .. '\r\n', 400 },
+  { 'HTTP/0.9 spelled out', 'GET / HTTP/0.9\r\n' .. H .. '\r\n', 505 },
+  { 'request line ended by LF', 'GET / HTTP/1.1\n' .. H .. '\r\n', 400 },
+  { 'request line ended by CR', 'GET / HTTP/1.1\r' .. H .. '\r\n', 400 },
+  { 'CR CR LF after the request line', 'GET / HTTP/1.1\r\r\n' .. H .. '\r\n', 400 },
+  { 'two request lines', 'GET / HTTP/1.1\r\nGET / HTTP/1.1\r\n' .. H .. '\r\n', 400 },
+  { 'CONNECT in origin form', 'CONNECT /upstream/a/hit HTTP/1.1\r\n' .. H .. '\r\n', 405 },
+  { 'connect in lower case', 'connect a:443 HTTP/1.1\r\n' .. H .. '\r\n', 400 },
+  { 'absolute form with a query and no path', 'GET http://a?x HTTP/1.1\r\n' .. H .. '\r\n', 400 },
+  { '%00 behind a raw byte', 'GET /\xc3\xbc%00 HTTP/1.1\r\n' .. H .. '\r\n', 400 },
   { 'CONNECT', 'CONNECT a:443 HTTP/1.1\r\n' .. H .. '\r\n', 405 },
   { 'authority form', 'GET a:80 HTTP/1.1\r\n' .. H .. '\r\n', 400 },
   { 'no slash', 'GET index.html HTTP/1.1\r\n' .. H .. '\r\n', 400 },
@@ -101,15 +116,44 @@ local cases = {
   { '%00 in the path', 'GET /a%00b HTTP/1.1\r\n' .. H .. '\r\n', 400 },
   { 'bad escape in the path', 'GET /a%zz HTTP/1.1\r\n' .. H .. '\r\n', 400 },
   { 'cut escape in the path', 'GET /a%2 HTTP/1.1\r\n' .. H .. '\r\n', 400 },
-  { 'raw byte above 127 in the path', 'GET /\xc3\xbc HTTP/1.1\r\n' .. H .. '\r\n', 400 },
   { 'NUL in the target', 'GET /a\0b HTTP/1.1\r\n' .. H .. '\r\n', 400 },
   { 'DEL in the target', 'GET /a\x7f HTTP/1.1\r\n' .. H .. '\r\n', 400 },
   { 'CR in the target', 'GET /a\rb HTTP/1.1\r\n' .. H .. '\r\n', 400 },
   { 'TLS hello', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', 400 },
   { 'random text', 'hello there, is this a server?\r\n\r\n', 400 },
   { 'a response', 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n', 400 },
+  { 'CL after a no-break space', POST .. 'Content-Length: \xa05\r\n\r\nhello', 400 },
+  { 'CL after a vertical tab', POST .. 'Content-Length: \x0b5\r\n\r\nhello', 400 },
+  { 'CL with a comma behind it', POST .. 'Content-Length: 5,\r\n\r\nhello', 400 },
+  { 'CL with a fraction', POST .. 'Content-Length: 5.0\r\n\r\nhello', 400 },
+  { 'CL under a NUL', POST .. 'Content-Length: 5\0\r\n\r\nhello', 400 },
+  { 'CL and TE identity', POST .. 'Content-Length: 5\r\nTransfer-Encoding: identity\r\n\r\nhello', 400 },
+  { 'CL and an empty TE', POST .. 'Content-Length: 5\r\nTransfer-Encoding:\r\n\r\nhello', 400 },
+  { 'TE after a no-break space', POST .. 'Transfer-Encoding: \xa0chunked\r\n\r\n0\r\n\r\n', 400 },
+  { 'TE with a comma behind it', POST .. 'Transfer-Encoding: chunked,\r\n\r\n0\r\n\r\n', 400 },
+  { 'TE with a comma before it', POST .. 'Transfer-Encoding: ,chunked\r\n\r\n0\r\n\r\n', 400 },
+  { 'TE chunked and identity', POST .. 'Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n', 400 },
+  { 'TE folded after a comma', POST .. 'Transfer-Encoding: chunked,\r\n identity\r\n\r\n0\r\n\r\n', 400 },
+  { 'TE in a name with tab', POST .. 'Transfer-Encoding\t: chunked\r\n\r\n0\r\n\r\n', 400 },
+  { 'chunk size with plus', CHUNKED .. '+1\r\nx\r\n0\r\n\r\n', 400 },
+  { 'chunk size with underscore', CHUNKED .. '1_0\r\nx\r\n0\r\n\r\n', 400 },
+  { 'chunk size after a blank', CHUNKED .. ' 1\r\nx\r\n0\r\n\r\n', 400 },
+  { 'chunk size under a NUL', CHUNKED .. '1\0\r\nx\r\n0\r\n\r\n', 400 },
+  { 'chunk line ended by CR', CHUNKED .. '1\rx\r\n0\r\n\r\n', 400 },
+  { 'chunk extension with bare CR', CHUNKED .. '1;a\rb\r\nx\r\n0\r\n\r\n', 400 },
+  { 'chunk extension with a NUL', CHUNKED .. '1;a\0b\r\nx\r\n0\r\n\r\n', 400 },
+  { 'chunk data shorter than said', CHUNKED .. '5\r\nx\r\n0\r\n\r\n', 400 },
+  { 'last chunk ended by LF', CHUNKED .. '0\n\n', 400 },
+  { 'folded trailer', CHUNKED .. '0\r\nA: b\r\n c\r\n\r\n', 400 },
+  { 'trailer with a NUL', CHUNKED .. '0\r\nA: \0\r\n\r\n', 400 },
+  { 'header line that begins with a tab', 'GET / HTTP/1.1\r\n' .. H .. 'X: a\r\n\tb\r\n\r\n', 400 },
+  { 'tab before the colon', 'GET / HTTP/1.1\r\n' .. H .. 'X\t: a\r\n\r\n', 400 },
+  { 'Host with a comma', 'GET / HTTP/1.1\r\nHost: a, b\r\n\r\n', 400 },
+  { 'Host with a byte above 127', 'GET / HTTP/1.1\r\nHost: \xc3\xbc\r\n\r\n', 400 },
+  { 'Host and host', 'GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n', 400 },
+  { 'escape of another kind', 'GET /%u0041 HTTP/1.1\r\nHost: a\r\n\r\n', 400 },
   { 'unknown expectation', POST .. 'Content-Length: 1\r\nExpect: 200-ok\r\n\r\nx', 417 },
-  { 'garbage after a request', 'GET /upstream/a/echo HTTP/1.1\r\n' .. H .. '\r\nhello', 400, 1 },
+  { 'garbage after a request', 'GET /upstream/a/echo HTTP/1.1\r\n' .. H .. '\r\nhello\r\n', 400, 1 },
   { 'garbage after a body', POST .. 'Content-Length: 2\r\n\r\nhijunk / HTTP/1.1\r\n\r\n', 400, 1 },
   { 'a body on GET is not a request',
     'GET /upstream/a/echo HTTP/1.1\r\n' .. H .. 'Content-Length: 31\r\nConnection: close\r\n\r\n' .. SNEAK, 200, 1 },
@@ -185,6 +229,44 @@ describe('hostile requests', function()
     end
     local got = answer('GET / HTTP/1.1\r\nHost: a\r\n' .. ('A: b\r\n'):rep(1000) .. '\r\n', 1 << 20)
     assert.matches('^HTTP/1%.1 431 ', got)
+  end)
+
+  it('that come by the thousand on one connection are answered in order, and no more are read than fit', function()
+    local c, n = http.connect(srv.port), 600
+    c.sock:set_rcvbuf(4096)
+    local all = {}
+    for i = 1, n do all[i] = ('GET /health?%d HTTP/1.1\r\nHost: a\r\n\r\n'):format(i) end
+    local bytes, sent, seen = table.concat(all), 0, 0
+    while seen < n do
+      if sent < #bytes then
+        local k, _, part = c.sock:send(bytes:sub(sent + 1, sent + 65536), 0.05)
+        sent = sent + (k and math.min(65536, #bytes - sent) or part or 0)
+      end
+      for _ = 1, 200 do
+        if seen == n then break end
+        c.methods[1] = 'GET'
+        local r = assert(c:response(10))
+        assert.equal(200, r.status)
+        seen = seen + 1
+      end
+    end
+    assert.equal(200, srv:get('/health').status)
+    c:close()
+  end)
+
+  it('get nothing out of Connection: what frames and routes a request stays', function()
+    local c = http.connect(srv.port)
+    c:send('POST /upstream/a/echo HTTP/1.1\r\nHost: front\r\nContent-Length: 2\r\nContent-Type: text/x\r\n' ..
+      'Connection: Host, Content-Length, Transfer-Encoding, X-Gone\r\nX-Gone: 1\r\nX-Forwarded-For: 9.9.9.9\r\n\r\nhi')
+    local got = c:response():json()
+    local fields = {}
+    for _, h in ipairs(got.headers) do fields[h[1]:lower()] = h[2] end
+    assert.equal('hi', got.body)
+    assert.equal('front', fields.host)
+    assert.equal('2', fields['content-length'])
+    assert.equal('9.9.9.9, 127.0.0.1', fields['x-forwarded-for'])
+    assert.is_nil(fields['x-gone'])
+    c:close()
   end)
 
   it('leave a server that still works', function()

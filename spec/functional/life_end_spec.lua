@@ -114,6 +114,63 @@ describe('a model that is killed', function()
     end
   end)
 
+  it('by one of several takes only that one down: its neighbours are asked again without it', function()
+    local t = traffic.start { models = { 'a' } }
+    assert.equal(200, t.srv:chat 'a'.status)
+    local open = {}
+    for i = 1, 5 do
+      open[i] = t:send('a', 'n' .. i, { wait_ms = 300 })
+      t:was_served('n' .. i)
+    end
+    local bad = t:send('a', 'bad', { die = true })
+    for _, c in ipairs(open) do t:ok(c) end
+    local status, r = t:status(bad)
+    assert.equal(502, status)
+    assert.equal('llama-swap', r:json().src)
+    local times = {}
+    for _, id in ipairs(t:ids 'a') do times[id] = (times[id] or 0) + 1 end
+    assert.equal(2, times.bad)
+    for i = 1, 5 do assert.equal(2, times['n' .. i]) end
+    assert.same({ 'a', 'a' }, t:loads()) -- it was the last one, and died alone
+    t:at_rest()
+  end)
+
+  it('by one after the other, among requests that never stop: none of the others fails', function()
+    local t = traffic.start { models = { { 'a', '', { concurrencyLimit = 100 } }, 'b' },
+      groups = { g = { swap = false, members = { 'a', 'b' } } } }
+    local list = {}
+    for i = 1, 40 do
+      list[i] = i % 10 == 5 and { 'a', 'bad' .. i, { die = true } }
+        or { i % 7 == 0 and 'b' or 'a', 'n' .. i, { wait_ms = 60 } }
+    end
+    for i, r in ipairs(t:all(list, 0.03)) do
+      local id = list[i][2]
+      if id:find 'bad' then
+        assert.is_true(r.status == 502 or r.status == 500, ('%s: %s'):format(id, r.status))
+      else
+        assert.equal(200, r.status, id)
+      end
+    end
+    t:at_rest()
+  end)
+
+  it('in the middle of an answer gets nobody else before its end was noticed', function()
+    for _, use in ipairs { 'fifo', 'serial' } do
+      local t = traffic.start { use = use, models = { { 'a', '', { concurrencyLimit = 1 } } } }
+      for i = 1, 4 do
+        local c = t:send('a', 'bad' .. i, { die_after = 2, tokens = 9, tps = 100 }, { stream = true })
+        local r = c:head(20)
+        c:finish(r, 20)
+        assert.is_truthy(r.cut)
+        c:close()
+        t:ok(t:send('a', 'good' .. i))
+      end
+      assert.same({ 'bad1', 'good1', 'bad2', 'good2', 'bad3', 'good3', 'bad4', 'good4' }, t:ids())
+      assert.is_nil(t.srv:log():find('is gone', 1, true)) -- nobody was sent to a dead process
+      t.srv:stop()
+    end
+  end)
+
   it('while it is idle is noticed, and started by the next request only', function()
     local t = traffic.start { models = { 'a' } }
     assert.equal(200, t.srv:chat 'a'.status)

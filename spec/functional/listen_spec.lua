@@ -28,8 +28,9 @@ describe('listening', function()
     local path = net.tmpdir() .. '/s'
     local srv = server.start { config = config(), no_listen = true, no_wait = true, args = { '-listen', 'unix:' .. path } }
     up(srv, 'listening on http://unix:' .. path)
-    local r = http.post('unix:' .. path, '/v1/chat/completions', { model = 'a' })
+    local r = http.post('unix:' .. path, '/v1/chat/completions', { model = 'a', fake = { echo = true } })
     assert.equal(200, r.status)
+    assert.is_falsy(r.body:lower():find('forwarded-for', 1, true)) -- there is no address to tell
     wait.till(function() return srv:log():find('Request unix "POST', 1, true) end, 5, 'the line of the access log')
     srv:stop()
     assert.is_false(file_there(path))
@@ -70,6 +71,45 @@ describe('listening', function()
     local r = http.post({ '::1', port }, '/v1/chat/completions', { model = 'a' })
     assert.equal(200, r.status)
     wait.till(function() return srv:log():find('Request ::1 "POST', 1, true) end, 5, 'the access log')
+  end)
+
+  it('on every address, of both families, by default', function()
+    local probe = net.listen('::1', 0)
+    if not probe then pending 'no IPv6 here' return end
+    probe:close()
+    local srv = server.start { config = config(), no_listen = true, no_wait = true, args = { '-listen', ':0' } }
+    up(srv, 'listening on http://[::]:')
+    local port = tonumber(srv:log():match 'listening on http://%[::%]:(%d+)')
+    for host, shown in pairs { ['127.0.0.1'] = '127%.0%.0%.1', ['::1'] = '::1' } do
+      local r = http.post({ host, port }, '/upstream/a/echo', 'x')
+      assert.equal(200, r.status)
+      local seen
+      for _, h in ipairs(r:json().headers) do if h[1]:lower() == 'x-forwarded-for' then seen = h[2] end end
+      assert.matches('^' .. shown .. '$', seen)
+      wait.till(function() return srv:log():find('Request ' .. shown .. ' "POST') end, 5, 'the access log')
+    end
+  end)
+
+  it('again at once where connections of the last life still linger', function()
+    local why
+    for _ = 1, 5 do -- somebody else may take the port meanwhile
+      local srv = server.start { config = config() }
+      local port = srv.port
+      local r = http.get(port, '/health', { headers = { Connection = 'close' } }) -- our side closes first: TIME_WAIT
+      assert.equal(200, r.status)
+      srv:stop()
+      local again = server.start { config = config(), no_listen = true, no_wait = true,
+        args = { '-listen', '127.0.0.1:' .. port } }
+      wait.till(function() return again:log():find('listening on', 1, true) or again:log():find('error', 1, true) end, 20,
+        'an address or an error')
+      why = again:log()
+      if why:find('listening on', 1, true) then
+        assert.equal(200, http.get(port, '/health').status)
+        return
+      end
+      again:destroy()
+    end
+    error(why)
   end)
 
   -- As systemd does it: descriptor 3 listens already, the variables name our process.

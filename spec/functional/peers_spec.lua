@@ -34,7 +34,7 @@ describe('peers', function()
       :format(top or '', server.model('near', '--silent --respond from-here'), port, extra or '') }
   end
 
-  it('serve what only they offer, with the name they know (A002, A068, A071)', function()
+  it('serve what only they offer, with the name they know (A002, A068, A071; runtime A104)', function()
     local srv = start()
     for _, name in ipairs { 'Q', 'strix/Q' } do
       local r = srv:post('/v1/chat/completions', { model = name, fake = { echo = true } })
@@ -63,6 +63,10 @@ describe('peers', function()
     srv = start('', 'apiKeys: [ours]')
     r = srv:post('/v1/chat/completions', { model = 'Q', fake = { echo = true } },
       { headers = { Authorization = 'Bearer ours' } })
+    assert.equal(200, r.status)
+    assert.is_falsy(r.body:find('ours', 1, true))
+    r = srv:post('/v1/chat/completions', { model = 'Q', fake = { echo = true } }, { headers = {
+      { 'Authorization', 'Bearer ours' }, { 'Authorization', 'Basic x' }, { 'x-api-key', 'other' }, { 'x-api-key', 'ours' } } })
     assert.equal(200, r.status)
     assert.is_falsy(r.body:find('ours', 1, true))
   end)
@@ -110,7 +114,7 @@ describe('selectors and profiles', function()
     assert.equal(404, srv:get('/upstream/p/health').status)
   end)
 
-  it('profiles list, switch, pin and disable (A114-A117)', function()
+  it('profiles list, switch, pin and disable (A114, A115, A117)', function()
     local srv = start('profiles:\n  coding:\n    pins: { public: b, a: "" }\n')
     local r = srv:get('/api/profiles'):json()
     assert.equal('coding', r.profiles[1].id)

@@ -92,10 +92,91 @@ describe('a model command', function()
     end
     net.kill(boss, 'KILL')
     -- a request that comes before luaswap has noticed may still be answered by the first
-    wait.till(function() return pid_of(srv) ~= first end, 10, 'the end of the model')
-    assert.equal(200, srv:chat('m', nil, { timeout = 30 }).status)
-    assert.not_equal(first, pid_of(srv))
-    assert.is_nil(sleepers(srv)[sleeper])
+    wait.till(function() return srv:log():find('the supervisor was killed', 1, true) end, 20, 'luaswap to notice')
+    assert.equal(200, srv:chat('m', nil, { timeout = 60 }).status)
+    for _, p in ipairs(srv:tree()) do
+      assert(p.pid ~= first and p.pid ~= sleeper, p.cmdline .. ' of the first life is alive')
+    end
+    assert.is_truthy(pid_of(srv))
+  end)
+
+  it('is left a moment to see that its client has gone before it is told to end', function()
+    local srv = server.start { config = server.config('logLevel: debug', { { 'a', '--silent' }, { 'b', '--silent' } }) }
+    assert.equal(200, srv:chat('b').status)
+    local c = srv:connect()
+    c:request('POST', '/v1/chat/completions',
+      { body = { model = 'a', stream = true, fake = { endless = true }, messages = {} } })
+    assert.is_truthy(c:event(c:head(20), 20))
+    local waiting = srv:connect()
+    waiting:request('POST', '/v1/chat/completions', { body = { model = 'b', messages = {} } })
+    wait.till(function() return srv:get('/api/scheduler'):json().waiting == 1 end, 10, 'the second request in the line')
+    c:rst()
+    assert.equal(200, waiting:response(30).status)
+    assert.is_truthy(srv:log():find('STOP: READY -> STOP_CALM', 1, true))
+    -- and not otherwise
+    local n = select(2, srv:log():gsub('STOP_CALM', ''))
+    assert.equal(200, srv:chat('a').status)
+    assert.equal(n, select(2, srv:log():gsub('STOP_CALM', '')))
+  end)
+
+  it('that dies and leaves a deaf one behind gets nothing more until that is gone', function()
+    local srv = start(("sh -c '(trap \"\" TERM; exec sleep 1000) & exec %s'"):format(fake()), { unloadTimeout = 1 })
+    assert.equal(200, srv:chat('m').status)
+    local sleeper = next(sleepers(srv))
+    net.kill(pid_of(srv), 'KILL')
+    wait.till(function() return srv:log():find('left processes behind', 1, true) end, 10, 'luaswap to notice')
+    assert.equal(200, srv:chat('m', nil, { timeout = 60 }).status)
+    for _, p in ipairs(srv:tree()) do assert.not_equal(sleeper, p.pid) end
+    local events = srv:get('/debug/sched').body
+    assert.is_truthy(events:find('MODEL_DYING', 1, true))
+    assert.is_nil(events:find('RETRY', 1, true))
+  end)
+
+  it('that not even SIGKILL ends is a 503 for who needs its place, and nothing runs beside it', function()
+    -- A supervisor that passes no signal on: to luaswap its model is then what one in an endless system call is.
+    local dir = net.tmpdir()
+    local let_go = dir .. '/let-go'
+    local boss = server.write_file(dir .. '/supervisor', ([[
+#!/bin/bash
+words=()
+echo "hello 1 $$" >&3
+while :; do
+  if [ -e %s ] && [ -n "$pid" ]; then
+    kill -KILL $pid && wait $pid
+    printf 'signaled 9\ngone\n' >&3
+    pid=
+  fi
+  IFS= read -r -t 0.1 -u 3 part
+  rc=$?
+  line+=$part # at a timeout too: the line is not whole yet
+  [ $rc -gt 128 ] && continue
+  [ $rc -eq 0 ] || break
+  verb=${line%%%% *} word=${line#* } line=
+  case $verb in
+  arg) words+=("$word") ;;
+  env) export "${word//%%3D/=}" ;;
+  start) "${words[@]}" 3>&- >&4 2>&4 4>&- & pid=$!; echo "started $pid" >&3 ;;
+  ping) echo "pong $word running" >&3 ;;
+  esac
+done
+[ -n "$pid" ] && kill -KILL $pid
+]]):format(let_go))
+    os.execute('chmod +x ' .. boss)
+    local quick = { unloadTimeout = 1 }
+    local srv = server.start { env = { LUASWAP_SUPERVISOR = boss },
+      config = server.config('', { { 'a', '--silent', quick }, { 'b', '--silent', quick } }) }
+    assert.equal(200, srv:chat('a').status)
+    local r = srv:chat('b', nil, { timeout = 60 })
+    assert.equal(503, r.status)
+    assert.is_truthy(r:get 'retry-after')
+    assert.equal(1, #srv:models())
+    assert.is_truthy(srv:log():find('does not end, not even by SIGKILL', 1, true))
+    server.write_file(let_go, '')
+    wait.till(function() return #srv:models() == 0 end, 10, 'the end of the model')
+    os.remove(let_go)
+    wait.till(function() return srv:chat('b', nil, { timeout = 60 }).status == 200 end, 30, 'the other model')
+    assert.equal(1, #srv:models())
+    server.write_file(let_go, '')
   end)
 
   it('that cannot be executed is a 500 with the reason', function()

@@ -60,7 +60,7 @@ describe('a reload', function()
     local waiting = {}
     for i = 1, 5 do
       waiting[i] = later(r, i == 3 and 'b' or 'a', { respond = i == 3 and 'three' or nil })
-      net.nap(0.02)
+      r.srv:queued(i)
     end
     r.models.a = '--respond new'
     r:reload()
@@ -165,15 +165,15 @@ describe('a reload', function()
   end)
 
   it('refuses with 503 who waits for a removed model', function()
-    local r = reload.start { models = { a = '--load-ms 300', b = '' } }
-    local first = later(r, 'a', { wait_ms = 400 })
-    net.nap(0.05)
+    local r = reload.start { models = { a = '', b = '' } }
+    local first = stream(r, 'a', 100000, 50) -- until it is closed
     local waits = later(r, 'b')
-    net.nap(0.05)
+    r.srv:queued(1)
     r.models.b = nil
     r:reload()
     assert.equal(503, waits:response(10).status)
-    assert.equal(200, first:response(20).status)
+    first:close()
+    assert.equal(200, (r:ask 'a'))
   end)
 
   it('a model that comes back while its former life still drains is served by a new process afterwards', function()
@@ -438,7 +438,7 @@ describe('a reload', function()
     r.models.a, r.models.b, r.models.d = '--respond new', nil, ''
     r:reload()
     local waits = later(r, 'a')
-    net.nap(0.05)
+    r.srv:queued(1)
     r.srv.proc:kill 'TERM'
     assert.equal(503, waits:response(10).status)
     assert.equal(25, count(c, head))
@@ -476,8 +476,7 @@ describe('-watch-config', function()
 
   it('notices an edit that came between the first reading and the watching', function()
     local r = reload.start({ models = { a = '--respond one' } }, { args = { '-watch-config' } })
-    net.nap(0.2)
-    assert.equal(0, r:taken()) -- nothing happens by itself
+    wait.never(function() return r:taken() > 0 end, 0.2, 'a reload by itself')
     r.srv:stop()
     for _ = 1, 10 do
       local dir = net.tmpdir()
@@ -527,6 +526,50 @@ describe('-watch-config', function()
     os.remove(dir .. '/2.yaml')
     wait.till(function() return srv:chat 'b'.status == 404 end, 10, 'the end of b')
     assert.equal(200, srv:chat 'a'.status)
+  end)
+
+  it('watches the files of policies: an edit, a broken one and its repair, one that was added by a reload', function()
+    local dir = net.tmpdir()
+    local function policy(name, to, text)
+      server.write_file(dir .. '/' .. name, text or ('return { api = 1, name = "p", route = function(req) ' ..
+        'if req.model == "%s" then return { model = "%s" } end end }'):format(name, to))
+    end
+    local r
+    local function goes(name, to)
+      wait.till(function()
+        local status, text = r:ask(name)
+        return text == to, ('%s %s'):format(status, text)
+      end, 10, name .. ' to go to ' .. to)
+    end
+    policy('one.lua', 'a')
+    r = reload.start({ models = { a = '--respond A', b = '--respond B' },
+      top = 'policies: [ { file: ' .. dir .. '/one.lua } ]' }, { args = { '-watch-config' } })
+    goes('one.lua', 'A')
+    policy('one.lua', 'b')
+    goes('one.lua', 'B')
+    policy('one.lua', nil, 'return { api = 1, name = ')
+    r:await_refused(1)
+    assert.equal('B', select(2, r:ask 'one.lua'))
+    policy('one.lua', 'a')
+    goes('one.lua', 'A')
+    -- a configuration that names a policy that does not load: its repair is enough
+    policy('two.lua', nil, 'return {')
+    r.top = ('policies: [ { file: %s/one.lua }, { file: %s/two.lua } ]'):format(dir, dir)
+    r:write()
+    r:await_refused(2)
+    policy('two.lua', nil, 'return { api = 1, name = "q", route = function(req) ' ..
+      'if req.model == "two.lua" then return { model = "b" } end end }')
+    goes('two.lua', 'B')
+    -- one that is gone from the configuration is of no interest any more
+    r.top = ('policies: [ { file: %s/two.lua } ]'):format(dir)
+    local taken = r:taken()
+    r:write()
+    r:await(taken + 1)
+    policy('one.lua', 'b')
+    policy('two.lua', nil, 'return { api = 1, name = "q", route = function(req) ' ..
+      'if req.model == "two.lua" then return { model = "a" } end end }')
+    goes('two.lua', 'A')
+    assert.equal(404, (r:ask 'one.lua'))
   end)
 
   it('tells of a bad edit once and takes the next good one', function()

@@ -36,21 +36,45 @@ describe('the end', function()
     other:destroy()
   end)
 
-  it('waits for a running answer and refuses what waits with 503 (A111)', function()
+  it('waits for a running answer and refuses what waits with 503 (A111, http A044)', function()
     local srv = start()
     assert.equal(200, srv:chat('a').status)
     local c = http.connect(srv.port)
     c:request('POST', '/v1/chat/completions', { body = { model = 'a', fake = { wait_ms = 700 }, messages = {} } })
     local d = http.connect(srv.port)
     d:request('POST', '/v1/chat/completions', { body = { model = 'a', messages = {} } })
-    net.nap(0.1)
+    srv:queued(1)
     srv.proc:kill 'TERM'
     local r = d:response(5)
     assert.equal(503, r.status)
     assert.is_truthy(r:get 'retry-after')
+    assert.matches('shutting down', r:json().error.message, 1, true)
     assert.equal(200, c:response(10).status)
     assert.equal(0, srv.proc:wait(20))
     srv:all_gone(2)
+  end)
+
+  it('does not wait for bodies that are still on their way: 503 at once', function()
+    local srv = start()
+    local open = {}
+    for i, path in ipairs { '/v1/chat/completions', '/upstream/a/test', '/v1/audio/transcriptions' } do
+      local c = http.connect(srv.port)
+      c:send(('POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"model"')
+        :format(path))
+      c.methods[1] = 'POST'
+      open[i] = c
+    end
+    wait.till(function() return #(srv:state().requests.body or {}) == 3 end, 10, 'three half requests')
+    srv.proc:kill 'TERM'
+    local t0 = net.now()
+    for _, c in ipairs(open) do
+      local r = c:response(10)
+      assert.equal(503, r.status)
+      assert.is_truthy(r:get 'retry-after')
+    end
+    assert.equal(0, srv.proc:wait(15))
+    assert.is_true(net.now() - t0 < 5 * wait.slow, net.now() - t0)
+    for _, c in ipairs(open) do c:close() end
   end)
 
   it('leaves no model 2 seconds after kill -9, not even a forking one that ignores SIGTERM', function()
@@ -59,6 +83,27 @@ describe('the end', function()
     srv:kill9()
     wait.till(function() return #srv:tree() == 0 end, 12, 'every process to end')
     srv:destroy()
+  end)
+
+  it('leaves no supervisor either that was started ahead, for the model that comes next', function()
+    for _, how in ipairs { 'KILL', 'TERM' } do
+      local srv = server.start { config = server.config('', {
+        { 'a', '--silent --term-delay-ms 1500' }, { 'b', '--silent' } }) }
+      assert.equal(200, srv:chat('a').status)
+      local c = srv:connect()
+      c:request('POST', '/v1/chat/completions', { body = { model = 'b', messages = {} } })
+      wait.till(function()
+        for _, p in ipairs(srv:tree()) do
+          if p.cmdline:find '%-%-supervise%sb%s*$' then return true end
+        end
+      end, 10, 'the supervisor of b')
+      assert.equal(1, #srv:models())
+      srv.proc:kill(how)
+      local code = srv.proc:wait(30)
+      if how == 'TERM' then assert.equal(0, code) end
+      wait.till(function() return #srv:tree() == 0 end, 6, 'every process to end')
+      srv:destroy()
+    end
   end)
 
   it('takes at most 2 seconds after kill -9 for models that obey', function()
@@ -83,7 +128,7 @@ describe('the end', function()
     local srv = start('--ignore-term', { unloadTimeout = 60 })
     assert.equal(200, srv:chat('a').status)
     srv.proc:kill 'INT'
-    net.nap(0.2)
+    wait.till(function() return srv:log():find('shutting down', 1, true) end, 5, 'the first signal to be heard')
     local t0 = net.now()
     srv.proc:kill 'INT'
     assert.equal(130, srv.proc:wait(5))

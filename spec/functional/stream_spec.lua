@@ -50,7 +50,7 @@ describe('streams', function()
     assert.equal(200, srv:chat('a').status)
   end)
 
-  it('show a cut when the upstream breaks off: no final chunk, and an error event first (D-P6, A093)', function()
+  it('show a cut when the upstream breaks off: no final chunk, and an error event first (D-P6, A085, A093)', function()
     local srv = one()
     for _, how in ipairs { 'drop_after', 'reset_after', 'die_after' } do
       local c = http.connect(srv.port)
@@ -62,6 +62,8 @@ describe('streams', function()
       assert.matches('"error"', r.body, 1, true)
       c:close()
     end
+    assert.equal(3, select(2, srv:log():gsub('a broke off after %d+ bytes', '')))
+    assert.equal(200, srv:chat('a').status)
   end)
 
   it('show a cut of an answer with a length', function()
@@ -89,7 +91,7 @@ describe('streams', function()
     local rss = net.rss_kb(srv.pid)
     local r = c:head(20)
     assert.equal(200, r.status)
-    net.nap(0.3)
+    srv:held_back()
     local grown = net.rss_kb(srv.pid) - rss
     assert.is_true(grown < 4 * 1024, grown .. ' kB')
     c:finish(r, 60)

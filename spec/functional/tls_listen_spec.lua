@@ -102,7 +102,7 @@ describe('the TLS listener', function()
     local c = http.connect(srv.tls)
     c:request('POST', '/v1/chat/completions', { body = { model = 'a', fake = { size = 12 << 20 } } })
     r = assert(c:head())
-    net.nap(0.2) -- the answer backs up
+    srv:held_back(srv.tls)
     c:finish(r)
     assert.is_true(r.done and r.length >= 12 << 20)
     local bytes = http.request_bytes('POST', '/v1/chat/completions', { body = { model = 'a' } })

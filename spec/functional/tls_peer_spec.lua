@@ -67,6 +67,23 @@ describe('peers behind https', function()
     procs, listeners = {}, {}
   end)
 
+  it('get a large upload while it still comes', function()
+    local l, port = listener()
+    local srv = start(port)
+    local c, block = http.connect(srv.port), ('0123456789abcdef'):rep(65536)
+    c:send(('POST /upstream/far/Q/put HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n'):format(3 * #block)):send(block)
+    local conn, head = take(l)
+    local got = #head - select(2, head:find('\r\n\r\n', 1, true))
+    while got < #block do got = got + #assert(conn:recv(65536)) end
+    assert.equal(#block, got)
+    c:send(block):send(block)
+    while got < 3 * #block do got = got + #assert(conn:recv(65536)) end
+    conn:send 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
+    assert.equal('ok', c:response().body)
+    conn:close()
+    c:close()
+  end)
+
   it('answer when their certificate is trusted and names them, by address and by name', function()
     for _, host in ipairs { '127.0.0.1', 'localhost' } do
       local port = fake(good, '--respond from-afar')
@@ -211,7 +228,7 @@ describe('peers behind https', function()
     local c = http.connect(srv.port)
     c:request('POST', '/v1/chat/completions', { body = { model = 'Q', fake = { size = 30 << 20 } } })
     r = assert(c:head())
-    net.nap(0.3)
+    srv:held_back()
     local f = assert(io.open(('/proc/%d/status'):format(srv.pid)))
     local rss = tonumber(f:read 'a':match 'VmRSS:%s+(%d+)')
     f:close()

@@ -84,6 +84,9 @@ static void perform(struct fuzz *f, const struct sched_action *a)
     case SCHED_POSITION:
         expect(f, f->ticket[t] == T_WAITS && a->n > 0, "told a place to one that does not wait");
         break;
+    case SCHED_MOVED:
+        expect(f, f->ticket[t] == T_WAITS, "moved what does not wait");
+        break;
     case SCHED_UNLOADED:
         f->unloaded++;
         break;
@@ -124,12 +127,13 @@ static size_t pick(const struct fuzz *f, unsigned k, int state)
     return found;
 }
 
-static void end_active(struct fuzz *f, size_t t, enum sched_ev_kind how)
+static void end_active(struct fuzz *f, size_t t, enum sched_ev_kind how, bool sent)
 {
     if (t == 0)
         return;
     f->ticket[t] = how == SCHED_RETRY && !f->left[t] ? T_WAITS : T_ENDED;
-    post(f, (struct sched_event){ .kind = how, .ticket = t, .model = MODEL_NONE });
+    post(f, (struct sched_event){ .kind = how, .ticket = t, .model = MODEL_NONE,
+                                  .sent = sent && how == SCHED_RETRY, .died = sent && how == SCHED_DONE });
 }
 
 static void result(struct fuzz *f, model_id m, enum sched_ev_kind kind)
@@ -148,6 +152,12 @@ static void result(struct fuzz *f, model_id m, enum sched_ev_kind kind)
         f->truth[m] = MODEL_STOPPED;
         ev.swap = f->start_op[m];
         ev.text = S("no");
+        break;
+    case SCHED_MODEL_DYING:
+        if (f->truth[m] != MODEL_READY)
+            return;
+        f->truth[m] = MODEL_STOPPING;
+        f->stop_op[m] = 0;
         break;
     case SCHED_MODEL_STUCK:
         if (f->truth[m] == MODEL_STARTING) { /* it failed, and something of it does not die */
@@ -265,7 +275,7 @@ static void step(struct fuzz *f)
         break;
     case 3:
     case 4:
-        end_active(f, pick(f, arg, T_ACTIVE), SCHED_DONE);
+        end_active(f, pick(f, arg & 127, T_ACTIVE), SCHED_DONE, arg & 128);
         break;
     case 5: {
         size_t t = pick(f, arg, T_WAITS);
@@ -279,7 +289,7 @@ static void step(struct fuzz *f)
         result(f, m, SCHED_MODEL_UP);
         break;
     case 7:
-        result(f, m, SCHED_MODEL_DOWN);
+        result(f, m, arg & 128 ? SCHED_MODEL_DYING : SCHED_MODEL_DOWN);
         break;
     case 8:
         result(f, m, arg & 128 ? SCHED_MODEL_STUCK : SCHED_MODEL_FAILED);
@@ -304,7 +314,7 @@ static void step(struct fuzz *f)
         post(f, (struct sched_event){ .kind = SCHED_TICK, .model = MODEL_NONE });
         break;
     case 11:
-        end_active(f, pick(f, arg, T_ACTIVE), SCHED_RETRY);
+        end_active(f, pick(f, arg, T_ACTIVE), SCHED_RETRY, arg & 128);
         break;
     case 12: {
         size_t t = pick(f, arg, T_ACTIVE);
@@ -328,6 +338,10 @@ static void step(struct fuzz *f)
             reload(f);
         } else if (arg > 100) {
             recycle(f, arg);
+        } else {
+            size_t t = pick(f, byte(f), arg & 64 ? T_ACTIVE : T_WAITS); /* heeded for those in the line only */
+            if (t)
+                post(f, (struct sched_event){ .kind = SCHED_MOVE, .ticket = t, .model = m });
         }
         break;
     }
@@ -347,7 +361,7 @@ static void settle(struct fuzz *f)
         size_t t;
         while ((t = pick(f, 0, T_ACTIVE))) {
             busy = true;
-            end_active(f, t, SCHED_DONE);
+            end_active(f, t, SCHED_DONE, false);
         }
         f->now += 20000;
         post(f, (struct sched_event){ .kind = SCHED_TICK, .model = MODEL_NONE });

@@ -45,6 +45,28 @@ static void escapes(str s)
     strbuf_fini(&c);
 }
 
+/* What goes on to others: plain bytes that mean the same, and only pairs that we understand. */
+static void forwarded(str s)
+{
+    struct strbuf b = STRBUF(1u << 20), c = STRBUF(1u << 20), d = STRBUF(1u << 20);
+    ASSERT(url_ascii(&b, s));
+    for (size_t i = 0; i < b.len; i++)
+        ASSERT((unsigned char)b.ptr[i] < 0x80);
+    bool ok = url_decode(&c, s, false);
+    ASSERT(!ok || (url_decode(&d, strbuf_str(&b), false) && str_eq(strbuf_str(&c), strbuf_str(&d))));
+    strbuf_clear(&c);
+    strbuf_clear(&d);
+    (void)url_query_tidy(&c, s);
+    ASSERT(c.len <= s.len && !url_query_tidy(&d, strbuf_str(&c)));
+    str before = s, after = strbuf_str(&c), k, v, k2, v2;
+    while (url_query_next(&before, &k, &v))
+        ASSERT(url_query_next(&after, &k2, &v2) && str_eq(k, k2) && str_eq(v, v2));
+    ASSERT(!url_query_next(&after, &k2, &v2));
+    strbuf_fini(&b);
+    strbuf_fini(&c);
+    strbuf_fini(&d);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     str s = str_n((const char *)data, size), auth, origin;
@@ -60,5 +82,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ASSERT(auth.len && url_authority_ok(auth) && origin.ptr[0] == '/');
     paths(s);
     escapes(s);
+    forwarded(s);
     return 0;
 }

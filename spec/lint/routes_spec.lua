@@ -4,7 +4,7 @@ local files = require 'spec.support.files'
 local function routes()
   local list = {}
   for method, path in files.read 'src/api/routes.def':gmatch '\nROUTE%("([%u*]+)", "([^"]+)"' do
-    list[#list + 1] = { method = method, path = (path:gsub('%*$', '')) }
+    list[#list + 1] = { method = method, path = (path:gsub('%*.*$', '')) }
   end
   return list
 end

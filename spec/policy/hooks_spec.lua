@@ -12,7 +12,7 @@ local hooks = {
   evict_cost = { value = 'function(m, t) return m.idle end' },
   idle_ttl = { value = 'function(m) return 30 end' },
   on_start = {}, on_serve_start = {}, on_serve_done = {}, on_cancel = {}, on_swap_start = {}, on_swap_done = {}, on_model = {},
-  on_unload = {}, tick = {},
+  on_unload = {}, tick = {}, after_ready = {}, before_stop = {},
 }
 local bad = {
   raises = 'function() error("no") end', loops = 'function() while true do end end',
@@ -222,5 +222,33 @@ describe('answers', function()
     assert(r.rejected > 0)
     assert.equal(30, r.served + r.rejected)
     assert.equal(0, r.errors, w:text 'messages')
+  end)
+end)
+
+describe('the hooks around a swap and around a failure', function()
+  after_each(kit.clean)
+
+  it('say which model, why, and in which order', function()
+    local w = assert(kit.world({ kit.text([[
+      after_ready = function(m) S[#S + 1] = "up " .. m.id end,
+      before_stop = function(m, why) S[#S + 1] = "stop " .. m.id .. " " .. why end,
+      tick = function(now) if now >= 60 and now < 61 then luaswap.log.info("%s", table.concat(S, ", ")) end end]], 'local S = {}') },
+      { scheduler = 'serial' }))
+    w:request { at = 0, model = 'a', serve_s = 1 }
+    w:request { at = 1, model = 'b', serve_s = 1 }
+    w:unload('b', 40)
+    w:run(70)
+    assert.matches('up a, stop a swap, up b, stop b admin', w:text 'messages', 1, true)
+  end)
+
+  it('on_failure hears of a load that failed; what it answers is not followed here', function()
+    local w = assert(kit.world({ kit.text [[
+      on_failure = function(r, err) luaswap.log.info("failed %d %s", r.id, err) return { retry = true, model = "b" } end]] },
+      { models = { { id = 'a', load_s = 5, limit = 100, fail = 1000 }, { id = 'b', load_s = 5, limit = 100 } } }))
+    w:request { at = 0, model = 'a', serve_s = 1, id = 7 }
+    w:run()
+    assert.equal(1, kit.status(w, 1).calls.on_failure.n)
+    assert.matches('failed 7 ', w:text 'messages', 1, true)
+    assert.equal(1, w:result().rejected)
   end)
 end)

@@ -227,6 +227,43 @@ describe('shadow mode', function()
     assert.is_table(s.shadow.agreement)
     assert.equal('builtin:fifo', kit.status(w).scheduler.in_charge)
   end)
+
+  -- Three models of which two fit. Apart: one request after the other; else a line forms.
+  local function ran(members, apart)
+    local o = { gpu_mb = 24000, models = {} }
+    for _, id in ipairs { 'a', 'b', 'c' } do
+      o.models[#o.models + 1] = { id = id, load_s = 5, limit = 1, vram_mb = 10000, ttl_s = 300, group_swap = not apart, group_exclusive = not apart }
+    end
+    local w = assert(kit.world(members and { { text = kit.text(members), mode = 'shadow' } } or {}, o))
+    if apart then
+      for i = 0, 20 do w:request { at = i * 20, model = ('abc'):sub(i % 3 + 1, i % 3 + 1), serve_s = 1 } end
+    else
+      kit.load(w, 60)
+    end
+    w:run()
+    return w:result(), members and kit.status(w, 1)
+  end
+
+  for op, case in pairs {
+    score = { same = 'function() return 0 end', other = 'function(r) return r.id end' },
+    evict_cost = { same = 'function(m) return -m.idle end', other = 'function(m) return m.idle end' },
+    idle_ttl = { same = 'function() return 300 end', other = 'function() return 31 end' },
+  } do
+    it('compares ' .. op .. ' too', function()
+      local apart = op ~= 'score'
+      local plain = ran(nil, apart)
+      for kind, body in pairs(case) do
+        local result, s = ran(op .. ' = ' .. body, apart)
+        assert.equal(plain.loads, result.loads)
+        assert.same(plain.wait_s, result.wait_s)
+        assert.equal('active', s.state)
+        local n = assert(s.shadow.agreement[op], 'never compared')
+        if kind == 'same' then assert.equal(0, n.other, s.shadow.differences[1]) end
+        assert.is_true(n[kind] > 0, kind)
+        if kind == 'other' then assert.matches(op, s.shadow.differences[1], 1, true) end
+      end
+    end)
+  end
 end)
 
 describe('the library', function()

@@ -13,8 +13,8 @@ local function fine(code)
   assert(err == nil, err)
 end
 
-local function fails(code, with)
-  local err = load(code)
+local function fails(code, with, limits)
+  local err = load(code, limits)
   assert(err, 'loaded: ' .. code)
   assert(err:find(with, 1, true), err)
 end
@@ -106,7 +106,7 @@ describe('hole', function()
     fails("for i = 1, 1000 do (('a'):rep(60000)):find('.-b') end", 'budget')
     fails("(('a'):rep(1 << 30)):len()", 'longer than')
     fails("(('a'):rep(70000)):find('b+')", 'too long for a pattern')
-    fails("for i = 1, 1e9 do local t = table.pack(table.unpack({}, 1, 5000)) end", 'budget')
+    fails("for i = 1, 1e9 do local t = table.pack(table.unpack({}, 1, 3000)) end", 'budget')
     fails("local t = {} for i = 1, 300000 do t[i] = i % 977 end while true do table.sort(t) end", 'budget')
     fails("table.concat({ ('x'):rep(600000), ('x'):rep(600000) })", 'longer than')
     fails("table.unpack({}, 1, 1e7)", 'too many')
@@ -141,8 +141,18 @@ describe('hole', function()
     quick "local t = {} for i = 1, 1e9 do t[i] = { i } end"
   end)
 
+  it('a file that runs for ever is stopped, and the message says that it was loading', function()
+    local _, err = kit.world { 'while true do end' }
+    assert.is_truthy(err:find('loading: instruction budget 10000000 exceeded (line 1)', 1, true), err)
+    assert.is_nil(err:find('on_start', 1, true), err)
+    _, err = kit.world { 'local t = {} while true do t[#t + 1] = {} end' }
+    assert.is_truthy(err:find('loading: memory limit of', 1, true), err)
+    _, err = kit.world { 'error("no")' }
+    assert.is_truthy(err:find('no', 1, true) and not err:find('on_start', 1, true), err)
+  end)
+
   it('memory ends at the limit, and the message says so', function()
-    fails("local t = {} for i = 1, 1e7 do t[i] = ('x'):rep(1000) .. i end", 'memory limit')
+    fails("local t = {} for i = 1, 1e7 do t[i] = ('x'):rep(1000) .. i end", 'memory limit', { memory_mb = 16 })
     assert.is_nil(load("local t = {} for i = 1, 1000 do t[i] = ('x'):rep(100) .. i end", { memory_mb = 1 }))
   end)
 end)

@@ -155,20 +155,23 @@ describe('real llama-server', function()
   end)
 
   case('a client that leaves in the middle of a stream frees the slot', function()
-    -- llama-server (b11669) mostly hangs when SIGTERM comes before it has noticed that its client is gone; then
-    -- the swap lasts as long as unloadTimeout says, and no longer
-    local srv = server.start { config = config { alpha = '    unloadTimeout: 2\n' } }
+    -- llama-server (b11669) hangs when SIGTERM comes before it has noticed that its client is gone, and then the swap
+    -- lasts as long as unloadTimeout says; luaswap leaves it a moment. A machine that stands still for longer than
+    -- that moment is possible, but not again and again.
+    local srv = server.start { config = config { alpha = '    unloadTimeout: 6\n' } }
     assert_letters('beta', text_of(srv:chat('beta', { max_tokens = 3 }, { timeout = 60 })))
-    for _ = 1, 5 do
+    local hung = 0
+    for i = 1, 8 do
       local c = srv:connect()
       c:request('POST', '/v1/chat/completions', { body = chat('alpha', 3500, { stream = true }) })
       local r = c:head(60)
-      for _ = 1, 3 do assert.is_truthy(c:event(r, 30)) end
-      c:rst()
+      for _ = 1, i % 4 do assert.is_truthy(c:event(r, 30)) end
+      if i % 2 == 0 then c:rst() else c:close() end
       local t0 = net.now()
       assert_letters('beta', text_of(srv:chat('beta', { max_tokens = 3 }, { timeout = 60 })))
-      assert.is_true(net.now() - t0 < 2 + 5)
+      if net.now() - t0 > 5 then hung = hung + 1 end
     end
+    assert(hung <= 2, hung .. ' of 8 swaps lasted as long as the grace')
     wait.till(function() return #srv:models(PROCESS) == 1 end, 5, 'one process to be left')
   end)
 

@@ -13,14 +13,17 @@
 
 #define LAB_MT "luaswap.world"
 #define LAB_FILES 16
+#define LAB_DEPRECATED 8
 
 struct lab_world {
+    struct policy_ops eager;
     struct replay *r;
     struct arena arena;
     struct config_policy files[LAB_FILES];
     size_t n_files;
     struct replay_conf conf;
     struct strbuf messages;
+    struct policy_deprecated deprecated[LAB_DEPRECATED];
 };
 
 static double lab_num(lua_State *L, int at, const char *key, double dflt)
@@ -81,11 +84,12 @@ static void lab_file(lua_State *L, struct lab_world *w, struct config_policy *f)
         .settings_json = lab_str(L, &w->arena, at, "settings_json"),
         .on_eject = str_eq(eject, S("retry")) ? CONFIG_EJECT_RETRY : CONFIG_EJECT_BUILTIN,
         .state_file = lab_str(L, &w->arena, at, "state_file"),
-        .memory_mb = (int64_t)lab_num(L, at, "memory_mb", 16),
+        .memory_mb = (int64_t)lab_num(L, at, "memory_mb", 64),
         .instructions = (int64_t)lab_num(L, at, "instructions", 250000),
         .wall_ms = (msec)lab_num(L, at, "wall_ms", 50),
         .starve_after_ms = (msec)(lab_num(L, at, "starve_after", 600) * 1000),
         .hold_limit_ms = (msec)(lab_num(L, at, "hold_limit", 60) * 1000),
+        .stop_hook_ms = (msec)(lab_num(L, at, "stop_hook_s", 10) * 1000),
     };
 }
 
@@ -103,6 +107,20 @@ static void lab_files(lua_State *L, struct lab_world *w)
         }
     }
     lua_pop(L, 1);
+}
+
+/* deprecated = { { name =, since =, instead = }, ... }: how many */
+static size_t lab_deprecated(lua_State *L, struct lab_world *w)
+{
+    size_t n = 0;
+    if (lua_getfield(L, 1, "deprecated") == LUA_TTABLE)
+        for (; n < LAB_DEPRECATED && lua_rawgeti(L, -1, (lua_Integer)n + 1) == LUA_TTABLE; lua_pop(L, 1), n++) {
+            int at = lua_gettop(L);
+            w->deprecated[n] = (struct policy_deprecated){ lab_str(L, &w->arena, at, "name").ptr, lab_str(L, &w->arena, at, "since").ptr,
+                                                           lab_str(L, &w->arena, at, "instead").ptr };
+        }
+    lua_settop(L, 2); /* the table of options and the world */
+    return n;
 }
 
 static int lab_new(lua_State *L)
@@ -123,6 +141,8 @@ static int lab_new(lua_State *L)
         return luaL_error(L, "unknown scheduler");
     str pairs = lab_str(L, &w->arena, 1, "pairs");
     c.pairs = str_eq(pairs, S("reversed")) ? POLICY_PAIRS_REVERSED : str_eq(pairs, S("native")) ? POLICY_PAIRS_NATIVE : POLICY_PAIRS_SORTED;
+    c.deprecated = w->deprecated;
+    c.n_deprecated = lab_deprecated(L, w);
     lua_getfield(L, 1, "models");
     luaL_checktype(L, -1, LUA_TTABLE);
     c.n_models = lua_rawlen(L, -1);
@@ -137,6 +157,11 @@ static int lab_new(lua_State *L)
     lab_files(L, w);
     c.files = w->files;
     c.n_files = w->n_files;
+    if (lab_bool(L, 1, "eager", false)) { /* fifo.c asked at every event, as policies are */
+        w->eager = *sched_builtin_ops(SCHED_KIND_FIFO);
+        w->eager.flags &= ~(unsigned)OPS_CLASSIC;
+        c.row = &w->eager;
+    }
     w->conf = c;
     struct error e = { 0 };
     if (replay_new(&c, &w->r, &e) < 0) {
@@ -222,7 +247,7 @@ static int lab_text(lua_State *L)
     else if (str_eq(what, S("metrics")))
         policies_metrics(ps, &b);
     else if (str_eq(what, S("why")))
-        policies_why_json(ps, (ticket_id)luaL_checkinteger(L, 3), &b);
+        policies_why_json(ps, (ticket_id)luaL_checkinteger(L, 3), (uint64_t)luaL_checkinteger(L, 3), &b);
     lab_push(L, &b);
     return 1;
 }
@@ -350,7 +375,8 @@ static int lab_api(lua_State *L)
 {
     const char *what = luaL_checkstring(L, 1);
     struct strbuf b = STRBUF(1u << 20);
-    switch (what[0]) {
+    switch (strcmp(what, "lua") == 0 ? 'L' : what[0]) {
+    case 'L': policy_api_lua(&b); break;
     case 'j': policy_api_json(&b); break;
     case 'l': policy_api_luacats(&b); break;
     case 'm': policy_api_markdown(&b); break;

@@ -381,6 +381,7 @@ static void push_action(lua_State *L, const struct sched *s, const struct sched_
         break;
     case SCHED_ADMIT:
     case SCHED_GRANT:
+    case SCHED_MOVED:
     case SCHED_START:
         break;
     }
@@ -401,6 +402,8 @@ static int l_post(lua_State *L)
     ev.want_positions = bool_field(L, 2, "positions", false);
     ev.evict = bool_field(L, 2, "evict", false);
     ev.side = bool_field(L, 2, "side", false);
+    ev.sent = bool_field(L, 2, "sent", false);
+    ev.died = bool_field(L, 2, "died", false);
     ev.text = str_field(L, 2, "text");
     ev.model = find_model(b->s, str_field(L, 2, "model"));
     model_id targets[64];

@@ -304,6 +304,7 @@ static void push_stats(lua_State *L, const struct sim_stats *s)
     STAT(failed);
     STAT(left);
     STAT(retried);
+    STAT(moved);
     STAT(cut);
     STAT(starts);
     STAT(stops);

@@ -22,7 +22,8 @@ describe('random lives', function()
   it('A032: serial, over ' .. events .. ' events', function()
     local s = run { scheduler = 'serial' }
     -- the draw has to reach what it is meant to reach
-    for _, what in ipairs { 'served', 'refused', 'failed', 'left', 'retried', 'cut', 'crashes', 'stuck', 'unloads' } do
+    for _, what in ipairs { 'served', 'refused', 'failed', 'left', 'retried', 'moved', 'cut', 'crashes', 'stuck',
+      'unloads' } do
       assert.is_true(s[what] > 0, what)
     end
   end)
@@ -32,7 +33,10 @@ describe('random lives', function()
   end)
 
   it('fifo, default group', function()
-    run { scheduler = 'fifo' }
+    local s = run { scheduler = 'fifo' }
+    for _, what in ipairs { 'served', 'refused', 'failed', 'left', 'retried', 'moved', 'crashes', 'unloads' } do
+      assert.is_true(s[what] > 0, what)
+    end
   end)
 
   it('fifo, groups', function()
@@ -44,8 +48,8 @@ describe('random lives', function()
   end)
 
   it('fifo with groups, matrix and reloads', function()
-    run { scheduler = 'fifo', planner = 'groups', reloads = true, events = events // 2 }
-    run { scheduler = 'fifo', planner = 'matrix', reloads = true, events = events // 2 }
+    run { scheduler = 'fifo', planner = 'groups', reloads = true }
+    run { scheduler = 'fifo', planner = 'matrix', reloads = true }
   end)
 
   it('a row of decisions drawn by lot breaks nothing and loses nobody', function()

@@ -41,7 +41,7 @@ local function macro_list(list)
   return out
 end
 
-local own = { 'policies', 'limits', 'reload' } -- keys that the reference does not have
+local own = { 'policies', 'limits', 'reload', 'recording' } -- keys that the reference does not have
 
 -- The effective configuration in the vectors' notation.
 function case.shape(r)
@@ -54,7 +54,7 @@ function case.shape(r)
   c.alias_table = {}
   for id, m in pairs(c.models) do
     m.macros = macro_list(r.model_macros[id])
-    m.healthCheckTimeout = nil
+    m.healthCheckTimeout, m.preemptible, m.pinned = nil, nil, nil
     m.filters.strip_list = r.strip[id]
     for _, a in ipairs(m.aliases) do c.alias_table[a] = id end
   end

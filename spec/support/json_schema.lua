@@ -7,6 +7,7 @@ local schema = {}
 local patterns = {
   ['\\$\\{[a-zA-Z0-9_.-]+\\}'] = function(s) return s:find '%${[%w_.-]+}' ~= nil end,
   ['^ *[0-9]+ *([KMGT]i)?B? *$'] = function(s) return s:find '^ *%d+ *[KMGT]?i?B? *$' ~= nil end,
+  ['\\.lua$'] = function(s) return s:find '%.lua$' ~= nil end,
   ['^[^ ]+$'] = function(s) return s:find '^[^ ]+$' ~= nil end,
   ['^[a-zA-Z0-9_-]{1,63}$'] = function(s) return s:find '^[%w_-]+$' ~= nil and #s <= 63 end,
   ['^[a-zA-Z0-9.-]{1,32}$'] = function(s) return s:find '^[%w.-]+$' ~= nil and #s <= 32 end,
@@ -86,7 +87,8 @@ function check(all, node, v, path, out)
   local t = type_of(v)
   if t == 'number' then
     local above = v >= (node.minimum or v) and v > (node.exclusiveMinimum or -math.huge)
-    if not above or v >= (node.exclusiveMaximum or math.huge) then out[#out + 1] = path .. ': out of bounds' end
+    local below = v <= (node.maximum or v) and v < (node.exclusiveMaximum or math.huge)
+    if not above or not below then out[#out + 1] = path .. ': out of bounds' end
   elseif t == 'string' then
     if node.pattern and not matches(node.pattern, v) then out[#out + 1] = path .. ': does not match' end
   elseif t == 'array' and node.items then

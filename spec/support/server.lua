@@ -140,6 +140,28 @@ function Server:chat(model, extra, opts)
   return self:post('/v1/chat/completions', body, opts)
 end
 
+-- What it says of itself, over `port` (its own, or a connection's address as http_raw takes it).
+function Server:state(port) return http.get(port or self.port, '/debug/state'):json() end
+
+-- Waits until n requests stand in the line or wait for a load.
+function Server:queued(n)
+  wait.till(function()
+    local list = self:state().requests.queued or {}
+    return #list == n, #list
+  end, 10, ('%d requests to wait'):format(n))
+end
+
+-- Waits until an answer is held back because its client does not read.
+function Server:held_back(port)
+  wait.till(function()
+    for _, list in pairs(self:state(port).requests) do
+      for _, req in ipairs(list) do
+        if req.held_back then return true end
+      end
+    end
+  end, 10, 'an answer to be held back')
+end
+
 -- Every living process that descends from this luaswap (itself included while it runs).
 function Server:tree() return net.marked(self.mark) end
 

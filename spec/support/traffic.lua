@@ -5,6 +5,7 @@
 --   local t = traffic.start { models = { { 'a', '--load-ms 100', { concurrencyLimit = 2 } }, 'b' }, top = yaml,
 --                             use = 'fifo', fifo = { maxWait = 1 }, groups = { g = { swap = true, members = {...} } } }
 --   t.srv  t:send(model, id, fake, extra) -> connection with the request sent   t:ok(conn)  t:status(conn)
+--   t:hold(model, id) -> connection of a stream that lasts until it is closed
 --   t:events(ev [, model])  t:ids(model)  t:loads()  t:was_served(id)  t:queued(n)  t:states()  t:swaps_done()
 local http = require 'spec.support.http_raw'
 local net = require 'spec.net'
@@ -51,6 +52,14 @@ end
 function traffic:send(model, id, fake, extra)
   local c = http.connect(self.srv.port)
   return c:request('POST', '/v1/chat/completions', self:entry(model, id, fake, extra))
+end
+
+-- A stream that occupies its model until it is closed; the model has it when this returns.
+function traffic:hold(model, id)
+  local c = self:send(model, id, { endless = true, tps = 50 }, { stream = true })
+  local r = c:head(20 * wait.slow)
+  if not r or r.status ~= 200 then error(('hold of %s: %s'):format(model, r and r.status), 2) end
+  return c
 end
 
 function traffic.status(_, c, timeout)

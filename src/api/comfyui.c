@@ -14,12 +14,7 @@ void api_comfyui_slash(struct request *req, const struct route *r)
     bool safe = str_eq(h->method, S("GET")) || str_eq(h->method, S("HEAD"));
     struct strbuf to = STRBUF(128u * 1024);
     strbuf_add(&to, S("/comfyui/"));
-    if (h->has_query) {
-        strbuf_addc(&to, '?');
-        strbuf_add(&to, h->query);
-    }
-    api_redirect(req, safe ? 301 : 308, strbuf_str(&to));
-    strbuf_fini(&to);
+    api_redirect_path(req, safe ? 301 : 308, &to);
 }
 
 static void with_body(struct request *req)
@@ -49,5 +44,6 @@ void api_comfyui(struct request *req, const struct route *r)
     req->upstream_path = rest;
     if (!api_target(req))
         return;
+    req->body_early = api_early;
     req_take_body(req, BODY_MAX, with_body);
 }

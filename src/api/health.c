@@ -1,10 +1,10 @@
-/* health.c: liveness, version, and a page for whoever opens the address in a browser. */
+/* health.c: liveness, version, and a page for whoever opens the address in a browser: it stands at /ui/, where browsers
+ * are sent from / and /logs (http.md 1.3, 10.1). */
 #include "api/api.h"
 
 #include "codec/http_write.h"
 #include "codec/json.h"
 #include "proxy/model.h"
-#include "route/auth.h"
 #include "route/path_lookup.h"
 
 #define PAGE_MAX (16u * 1024 * 1024)
@@ -95,15 +95,6 @@ static void add_models(struct strbuf *b, struct request *req)
     strbuf_add(b, S("</table>\n"));
 }
 
-/* The page is open to everybody, what runs here is not. */
-static bool may_see_models(const struct request *req)
-{
-    const struct http_head *h = http_req_head(req->http);
-    const struct http_header *auth = http_find(h, HDR_AUTHORIZATION), *key = http_find(h, HDR_X_API_KEY);
-    return auth_accept(req->cfg->api_keys, req->cfg->n_api_keys, auth ? auth->value : STR_NONE,
-                       key ? key->value : STR_NONE);
-}
-
 static const char page_head[] =
     "<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"3\">\n"
     "<meta name=\"viewport\" content=\"width=device-width\"><title>luaswap</title>\n"
@@ -123,12 +114,35 @@ static const char page_tail[] =
 void api_root(struct request *req, const struct route *r)
 {
     (void)r;
+    api_redirect(req, 302, S("/ui"));
+}
+
+void api_upstream_root(struct request *req, const struct route *r)
+{
+    (void)r;
+    api_redirect(req, 302, S("/ui/models"));
+}
+
+/* Every path of the page is the page, but a name with a dot in it is a file, and there are none. */
+static bool is_page(str path)
+{
+    for (size_t i = path.len; i > 0; i--)
+        if (path.ptr[i - 1] == '/') {
+            path = str_sub(path, i, path.len);
+            break;
+        }
+    return str_chr(path, '.') < 0 || str_eq(path, S("index.html"));
+}
+
+void api_ui(struct request *req, const struct route *r)
+{
+    if (!is_page(api_tail(req, r))) {
+        api_not_found(req);
+        return;
+    }
     struct strbuf b = STRBUF(PAGE_MAX);
     strbuf_add(&b, str_c(page_head));
-    if (may_see_models(req))
-        add_models(&b, req);
-    else
-        strbuf_add(&b, S("<p>It is running. What it runs is shown to those who send an API key.</p>\n"));
+    add_models(&b, req);
     strbuf_add(&b, str_c(page_tail));
     if (b.full) {
         req_fail(req, 500, NULL, S("the page is too large"));

@@ -2,7 +2,9 @@
 #include "api/api.h"
 
 #include "base/check.h"
+#include "codec/url.h"
 #include "proxy/model.h"
+#include "proxy/upload.h"
 #include "route/extract.h"
 #include "route/filter.h"
 #include "route/resolve.h"
@@ -25,11 +27,10 @@ static enum resolve_state state_of(void *ud, size_t model)
 /* Path and query sent on, when they differ from the client's. */
 static void set_path(struct request *req, const struct route *r)
 {
-    const struct http_head *h = http_req_head(req->http);
     if (r->flags & ROUTE_STRIP_V)
-        req->upstream_path = str_sub(h->path, 2, h->path.len);
+        req->upstream_path = str_c(r->path + sizeof "/v" - 1);
     else if (r->flags & ROUTE_STRIP_AUDIO)
-        req->upstream_path = str_sub(h->path, sizeof "/audioapi" - 1, h->path.len);
+        req->upstream_path = str_c(r->path + sizeof "/audioapi" - 1);
 }
 
 /* One part in the arena: the common case of a body that goes on as it came. */
@@ -108,13 +109,12 @@ static int edit_text(struct request *req, str body, const struct extract *x, str
     return 0;
 }
 
-static int edit_body(struct request *req, str body, const struct extract *x, struct error *e)
+static int carry_out(struct request *req, str body, const struct extract *x, const struct filter_plan *plan,
+                     struct error *e)
 {
-    struct filter_plan plan;
-    filter_plan(req->cfg, &req->target, x->model, &plan);
-    if (x->where == EXTRACT_JSON && !plan.empty) {
+    if (x->where == EXTRACT_JSON && !plan->empty) {
         struct json_edit ed;
-        int rc = filter_json(http_req_arena(req->http), body, &x->json_top, &plan, &ed, e);
+        int rc = filter_json(http_req_arena(req->http), body, &x->json_top, plan, &ed, e);
         if (rc < 0)
             return rc;
         req->parts = ed.segs;
@@ -122,13 +122,44 @@ static int edit_body(struct request *req, str body, const struct extract *x, str
         req->parts_len = ed.len;
         return 0;
     }
-    if (x->where == EXTRACT_MULTIPART && plan.model.len)
-        return edit_form(req, body, plan.model, e);
+    if (x->where == EXTRACT_MULTIPART && plan->model.len)
+        return edit_form(req, body, plan->model, e);
     /* useModelName is for JSON and multipart only; a profile, a selector or a peer renames everywhere */
-    if ((x->where == EXTRACT_QUERY || x->where == EXTRACT_FORM) && plan.rename.len)
-        return edit_text(req, body, x, plan.rename, e);
+    if ((x->where == EXTRACT_QUERY || x->where == EXTRACT_FORM) && plan->rename.len)
+        return edit_text(req, body, x, plan->rename, e);
     whole_body(req, body);
     return 0;
+}
+
+/* Leaves out of the query what we did not understand ourselves, so that nobody reads it otherwise. */
+static void tidy_query(struct request *req)
+{
+    str query = req->upstream_query.ptr ? req->upstream_query : http_req_head(req->http)->query;
+    struct strbuf tidy = STRBUF(1u << 20);
+    if (url_query_tidy(&tidy, query) && !tidy.full) {
+        str kept = arena_try_dup(http_req_arena(req->http), strbuf_str(&tidy));
+        if (kept.ptr)
+            req->upstream_query = kept;
+    }
+    strbuf_fini(&tidy);
+}
+
+static int edit_body(struct request *req, str body, const struct extract *x, struct error *e)
+{
+    struct filter_plan plan;
+    filter_plan(req->cfg, &req->target, x->model, &plan);
+    int rc = carry_out(req, body, x, &plan, e);
+    if (rc == 0 && req->peer)
+        tidy_query(req);
+    return rc;
+}
+
+static int find_name(struct request *req, str body, struct extract *x, struct error *e)
+{
+    const struct http_head *h = http_req_head(req->http);
+    return extract_place(h->method, content_type(req)) == EXTRACT_MULTIPART
+               ? find_in_form(req, body, x, e)
+               : extract_model(http_req_arena(req->http), h->method, content_type(req), h->query, body, x, e);
 }
 
 static void fail_with(struct request *req, int rc, const struct error *e)
@@ -138,9 +169,8 @@ static void fail_with(struct request *req, int rc, const struct error *e)
 
 bool api_resolve(struct request *req, str name)
 {
-    struct server *srv = req->srv;
     struct error e = { 0 };
-    struct resolve_ctx ctx = { .cfg = req->cfg, .profile = srv->cfg == req->cfg ? srv->profile : req->profile,
+    struct resolve_ctx ctx = { .cfg = req->cfg, .profile = req->profile,
                                .slots = req->peers ? req->peers->slots : NULL, .state = state_of, .ud = req };
     int rc = resolve(&ctx, name, &req->target, &e);
     if (rc < 0) {
@@ -184,6 +214,19 @@ void api_go(struct request *req)
         req_schedule(req);
 }
 
+void api_early(struct request *req, str bytes)
+{
+    (void)bytes;
+    bool json = extract_place(http_req_head(req->http)->method, content_type(req)) == EXTRACT_JSON;
+    req->body_early = NULL;
+    if (json || !upload_may(req)) /* a question for a model, even a long one, can be asked again when it is held */
+        return;
+    if (req->peer)
+        tidy_query(req);
+    upload_begin(req);
+    api_go(req);
+}
+
 bool api_whole_body(struct request *req, struct error *e)
 {
     str body;
@@ -196,12 +239,53 @@ bool api_whole_body(struct request *req, struct error *e)
     return true;
 }
 
+bool api_may_name_peer(const struct request *req)
+{
+    const struct http_head *h = http_req_head(req->http);
+    str name;
+    bool bad;
+    return req->peer && (extract_place(h->method, content_type(req)) != EXTRACT_QUERY ||
+                         extract_form_value(http_req_arena(req->http), h->query, S("model"), &name, &bad));
+}
+
+bool api_peer_body(struct request *req, struct error *e)
+{
+    static const struct config_filters no_filters;
+    const struct http_head *h = http_req_head(req->http);
+    struct extract x;
+    str body;
+    if (!api_whole_body(req, e))
+        return false;
+    tidy_query(req);
+    bool json = extract_place(h->method, content_type(req)) == EXTRACT_JSON;
+    if (spool_all(&req->body, &body, e) < 0 || (json && body.len > (uint64_t)req->cfg->limits.json_body) ||
+        find_name(req, body, &x, e) < 0 ||
+        !str_eq(x.model, resolve_peer_fqn(req->cfg, &req->target, http_req_arena(req->http))))
+        return true;
+    str name = resolve_peer_model(req->cfg, &req->target);
+    struct filter_plan plan = { .model = name, .rename = name, .filters = &no_filters };
+    int rc = carry_out(req, body, &x, &plan, e);
+    if (rc < 0)
+        fail_with(req, rc, e);
+    return rc == 0;
+}
+
 /* What an inference request has found out before its name was resolved. */
 struct inference {
     const struct route *route;
     struct extract x;
     str body;
+    struct extract_stream form; /* while it comes */
+    bool form_begun;
+    str rename; /* what the form's field becomes */
 };
+
+static int edit_again(struct request *req, struct error *e)
+{
+    struct inference *inf = req->local;
+    req->upstream_query = STR_NONE;
+    return edit_body(req, inf->body, &inf->x, e);
+}
 
 static void with_name(struct request *req, str name)
 {
@@ -209,11 +293,13 @@ static void with_name(struct request *req, str name)
     struct error e = { 0 };
     if (!api_resolve(req, name))
         return;
+    req->retarget = edit_again;
     int rc = edit_body(req, inf->body, &inf->x, &e);
     if (rc < 0) {
         fail_with(req, rc, &e);
         return;
     }
+    req->metered = inf->route->flags & ROUTE_METERED;
     req->may_show_loading = req->model && (inf->route->flags & ROUTE_LOADING) && req->streaming &&
                             req->model->conf->send_loading_state;
     set_path(req, inf->route);
@@ -223,16 +309,13 @@ static void with_name(struct request *req, str name)
 static void with_body(struct request *req)
 {
     struct inference *inf = req->local;
-    const struct http_head *h = http_req_head(req->http);
     struct error e = { 0 };
     if (spool_all(&req->body, &inf->body, &e) < 0) {
         log_error("http", "request %llu: %s", (unsigned long long)req->id, e.msg);
         req_fail_err(req, ERR_INTERNAL, STR_NONE);
         return;
     }
-    int rc = extract_place(h->method, content_type(req)) == EXTRACT_MULTIPART
-                 ? find_in_form(req, inf->body, &inf->x, &e)
-                 : extract_model(http_req_arena(req->http), h->method, content_type(req), h->query, inf->body, &inf->x, &e);
+    int rc = find_name(req, inf->body, &inf->x, &e);
     if (rc < 0) {
         fail_with(req, rc, &e);
         return;
@@ -254,13 +337,146 @@ bool api_is_websocket(const struct request *req)
     return http_has_token(h, HDR_CONNECTION, S("upgrade")) && http_has_token(h, HDR_UPGRADE, S("websocket"));
 }
 
+/* ---- large bodies: while they come ---- */
+
+static void form_end(struct request *req)
+{
+    struct inference *inf = req->local;
+    if (inf->form_begun)
+        extract_stream_fini(&inf->form);
+    inf->form_begun = false;
+}
+
+/* The body is held after all, and everything is found out when it is whole. */
+static void hold(struct request *req)
+{
+    req->body_early = NULL;
+    form_end(req);
+}
+
+/* The bytes of a form that were not looked at yet. */
+static void feed_form(struct request *req, struct inference *inf, str bytes)
+{
+    str all;
+    size_t at = 0;
+    if (inf->form_begun) {
+        extract_stream_feed(&inf->form, bytes);
+        return;
+    }
+    extract_stream_init(&inf->form, content_type(req));
+    inf->form_begun = true;
+    req->on_end = form_end;
+    if (spool_all(&req->body, &all, NULL) < 0)
+        inf->form.broken = true;
+    while (!inf->form.broken && at < all.len)
+        extract_stream_feed(&inf->form, next_piece(req, all, &at));
+}
+
+/* Is the name known by now? */
+static bool named_early(struct request *req, str bytes)
+{
+    struct inference *inf = req->local;
+    struct arena *a = http_req_arena(req->http);
+    const struct http_head *h = http_req_head(req->http);
+    if (extract_place(h->method, content_type(req)) == EXTRACT_MULTIPART) {
+        feed_form(req, inf, bytes);
+        return extract_stream_early(&inf->form, a, h->query, &inf->x);
+    }
+    return extract_model(a, h->method, content_type(req), h->query, STR_NONE, &inf->x, NULL) == 0 && inf->x.model.len;
+}
+
+/* The name in what has come of a form; false when it is not in memory any more. */
+static bool rename_early(struct request *req)
+{
+    struct inference *inf = req->local;
+    const struct multipart_fields *f = &inf->form.fields;
+    return f->n_spans == 1 && upload_splice(req, f->span[0].at, f->span[0].len, inf->rename);
+}
+
+/* False, and nothing has happened, when the body has to be held: for a model that is not ready, a name that came behind
+ * the file and changes, a name that nobody has (the answer to that comes when the client has sent everything). */
+static bool target_early(struct request *req)
+{
+    struct inference *inf = req->local;
+    struct filter_plan plan;
+    struct server *srv = req->srv;
+    struct resolve_ctx ctx = { .cfg = req->cfg, .profile = req->profile,
+                               .slots = req->peers ? req->peers->slots : NULL, .state = state_of, .ud = req };
+    if (srv->policy.ps || !req->peers || resolve(&ctx, inf->x.model, &req->target, NULL) < 0)
+        return false;
+    filter_plan(req->cfg, &req->target, inf->x.model, &plan);
+    bool edits = inf->x.where == EXTRACT_MULTIPART && plan.model.len;
+    if (edits)
+        inf->rename = arena_dup(http_req_arena(req->http), plan.model);
+    if (req->target.kind == RESOLVE_PEER)
+        req->peer = &req->peers->at[req->target.peer.peer];
+    else
+        req->model = server_model_at(srv, req->cfg, req->target.model);
+    bool may = upload_may(req) && (!edits || rename_early(req));
+    req->peer = NULL;
+    req->model = NULL;
+    if (!may)
+        resolve_release(&req->target);
+    return may;
+}
+
+/* The length that was announced has room for one renaming, and two fields `model` are read differently anyway. */
+static bool one_name(struct request *req, str bytes)
+{
+    struct inference *inf = req->local;
+    if (!extract_stream_feed(&inf->form, bytes) || inf->form.fields.n_spans == 1)
+        return true; /* broken: its reader will say so */
+    upload_refuse(req, S("the form has more than one field named model"));
+    return false;
+}
+
+static void body_early(struct request *req, str bytes)
+{
+    struct inference *inf = req->local;
+    struct error e = { 0 };
+    if (!named_early(req, bytes)) {
+        if (!inf->form_begun || inf->form.broken)
+            hold(req);
+        return;
+    }
+    bool may = target_early(req), renamed = may && inf->rename.len;
+    if (renamed)
+        req->up_check = one_name;
+    else
+        hold(req);
+    if (!may || !api_target(req))
+        return;
+    req->asked = inf->x.model;
+    req->streaming = inf->x.stream;
+    if (renamed && req->peer)
+        tidy_query(req);
+    int rc = renamed ? 0 : edit_body(req, STR_NONE, &inf->x, &e);
+    if (rc < 0) {
+        fail_with(req, rc, &e);
+        return;
+    }
+    req->metered = inf->route->flags & ROUTE_METERED;
+    set_path(req, inf->route);
+    upload_begin(req);
+    api_go(req);
+}
+
+/* Bodies that are looked at or edited as a whole are held. */
+static bool may_go_early(const struct request *req, enum extract_place place)
+{
+    const struct config *cfg = req->cfg;
+    return (place == EXTRACT_MULTIPART || place == EXTRACT_QUERY) && !req->upgrade && !req->srv->policy.ps &&
+           (cfg->n_peers > 0 || cfg->scheduler == CONFIG_SCHED_FIFO);
+}
+
 void api_inference(struct request *req, const struct route *r)
 {
     const struct http_head *h = http_req_head(req->http);
-    bool json = extract_place(h->method, content_type(req)) == EXTRACT_JSON;
+    enum extract_place place = extract_place(h->method, content_type(req));
     struct inference *inf = ARENA_NEW(http_req_arena(req->http), struct inference);
     inf->route = r;
     req->local = inf;
     req->upgrade = api_is_websocket(req);
-    req_take_body(req, json ? (uint64_t)req->cfg->limits.json_body : OTHER_BODY_MAX, with_body);
+    req->body_early = may_go_early(req, place) ? body_early : NULL;
+    req_take_body(req, place == EXTRACT_JSON ? (uint64_t)req->cfg->limits.json_body : OTHER_BODY_MAX, with_body);
 }

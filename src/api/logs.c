@@ -22,6 +22,7 @@ struct log_stream {
     struct strbuf pending;
     uint64_t dropped;
     bool stalled;  /* the connection's queue is full; `drained` will come */
+    bool over;     /* the answer is finished */
     bool mid_line; /* the last byte sent was no newline */
 };
 
@@ -55,8 +56,7 @@ static void stream_send(struct log_stream *s, str bytes)
 static void on_flush(void *ud)
 {
     struct log_stream *s = ud;
-    /* a drain has finished this answer already */
-    if (s->stalled || s->req->srv->phase != SERVER_RUNNING)
+    if (s->stalled || s->over)
         return;
     stream_send(s, strbuf_str(&s->pending));
     if (s->dropped) {
@@ -73,9 +73,30 @@ static void on_flush(void *ud)
         strbuf_clear(&s->pending);
 }
 
+/* The end, with what was logged in this very turn. A reader that does not read must not hold up the end of the program,
+ * and has missed something anyway. */
+static void finish(struct log_stream *s)
+{
+    if (s->over)
+        return;
+    on_flush(s);
+    s->over = true;
+    if (s->stalled)
+        http_req_abort(s->req->http);
+    else
+        http_req_finish(s->req->http);
+}
+
+static void on_stop(struct request *req)
+{
+    finish(req->local);
+}
+
 static void on_log(void *ud, str bytes)
 {
     struct log_stream *s = ud;
+    if (s->over)
+        return;
     /* after the first loss everything is lost until the reader goes on, so that the note stands where the hole is */
     if (s->dropped || !strbuf_add(&s->pending, bytes)) {
         s->dropped += bytes.len;
@@ -89,9 +110,7 @@ static void on_log(void *ud, str bytes)
 /* The model was removed: the stream ends as it would with the program, and its reader may look for another one. */
 static void on_over(void *ud)
 {
-    struct log_stream *s = ud;
-    on_flush(s);
-    http_req_finish(s->req->http);
+    finish(ud);
 }
 
 static void on_drained(struct request *req)
@@ -173,7 +192,7 @@ void api_logs_stream(struct request *req, const struct route *r)
         http_req_finish(req->http);
         return;
     }
-    req->endless = true;
+    req->endless = on_stop;
     send_history(s, mon);
     http_req_flush(req->http);
     log_monitor_subscribe(mon, &s->sub);

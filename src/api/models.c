@@ -12,7 +12,7 @@
 /* Also the order of equal ids. */
 enum kind { KIND_MODEL, KIND_ALIAS, KIND_PEER, KIND_SELECTOR, KIND_PROFILE };
 
-struct record {
+struct entry {
     enum kind kind;
     str id;
     size_t index; /* of the model, peer or selector */
@@ -24,7 +24,7 @@ struct listing {
     const struct config *cfg;
     size_t profile; /* the active one, or CONFIG_NONE */
     int64_t created;
-    struct record *at;
+    struct entry *at;
     size_t len, cap;
     struct json_out out;
 };
@@ -35,7 +35,7 @@ static void add(struct listing *l, enum kind kind, str id, size_t index, size_t 
         l->cap = l->cap ? l->cap * 2 : 32;
         l->at = mem_resize(l->at, l->cap, sizeof *l->at);
     }
-    l->at[l->len++] = (struct record){ kind, id, index, sub };
+    l->at[l->len++] = (struct entry){ kind, id, index, sub };
 }
 
 static bool is_blank(str s)
@@ -91,7 +91,7 @@ static void add_pins(struct listing *l)
 
 static int by_id(const void *a, const void *b)
 {
-    const struct record *x = a, *y = b;
+    const struct entry *x = a, *y = b;
     int c = str_cmp(x->id, y->id);
     if (c != 0)
         return c;
@@ -238,7 +238,7 @@ static bool runs(const struct listing *l, size_t model)
 
 /* --- the records --- */
 
-static bool put_model(struct listing *l, const struct record *r)
+static bool put_model(struct listing *l, const struct entry *r)
 {
     struct json_out *o = &l->out;
     const struct config_model *m = &l->cfg->models[r->index];
@@ -260,7 +260,7 @@ static bool put_model(struct listing *l, const struct record *r)
     return runs(l, r->index);
 }
 
-static bool put_peer(struct listing *l, const struct record *r)
+static bool put_peer(struct listing *l, const struct entry *r)
 {
     struct json_out *o = &l->out;
     const struct config_peer *p = &l->cfg->peers[r->index];
@@ -275,7 +275,7 @@ static bool put_peer(struct listing *l, const struct record *r)
     return false;
 }
 
-static bool put_selector(struct listing *l, const struct record *r)
+static bool put_selector(struct listing *l, const struct entry *r)
 {
     struct json_out *o = &l->out;
     const struct config_selector *s = &l->cfg->selectors[r->index];
@@ -310,7 +310,7 @@ static bool put_pin(struct listing *l)
     return false;
 }
 
-static void put_record(struct listing *l, const struct record *r)
+static void put_listed(struct listing *l, const struct entry *r)
 {
     struct json_out *o = &l->out;
     bool loaded = false;
@@ -358,7 +358,7 @@ static void list_models(struct server *srv, const struct config *cfg, size_t pro
     json_out_key(&l.out, S("data"));
     json_out_array(&l.out);
     for (size_t i = 0; i < l.len && !ret->full; i++)
-        put_record(&l, &l.at[i]);
+        put_listed(&l, &l.at[i]);
     json_out_end(&l.out, ']');
     json_out_kstr(&l.out, "object", S("list"));
     json_out_end(&l.out, '}');
@@ -371,7 +371,7 @@ void api_models(struct request *req, const struct route *r)
 {
     (void)r;
     struct strbuf b = STRBUF(LISTING_MAX);
-    list_models(req->srv, req->cfg, req->srv->cfg == req->cfg ? req->srv->profile : CONFIG_NONE, &b);
+    list_models(req->srv, req->cfg, req->profile, &b);
     if (b.full) {
         req_fail(req, 500, NULL, S("the listing is too large"));
         strbuf_fini(&b);

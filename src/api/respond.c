@@ -3,13 +3,16 @@
 
 #include "base/check.h"
 #include "codec/http_write.h"
+#include "codec/url.h"
+
+#define LOCATION_MAX (512u * 1024)
 
 str api_tail(const struct request *req, const struct route *r)
 {
-    size_t prefix = strlen(r->path);
-    ASSERT(prefix > 0 && r->path[prefix - 1] == '*');
-    str path = http_req_head(req->http)->path;
-    return str_sub(path, prefix - 1, path.len);
+    str pattern = str_c(r->path), path = http_req_head(req->http)->path;
+    ptrdiff_t star = str_chr(pattern, '*');
+    ASSERT(star >= 0 && path.len + 1 >= pattern.len);
+    return str_sub(path, (size_t)star, path.len + 1 - pattern.len);
 }
 
 void api_reply_json(struct request *req, int status, struct strbuf *json)
@@ -24,9 +27,30 @@ void api_reply_json(struct request *req, int status, struct strbuf *json)
 
 void api_redirect(struct request *req, int status, str location)
 {
+    struct strbuf ascii = STRBUF(LOCATION_MAX);
+    if (!url_ascii(&ascii, location)) { /* of what the client wrote raw */
+        req_fail(req, 414, NULL, S("the path is too long to be redirected"));
+        strbuf_fini(&ascii);
+        return;
+    }
     req_to(req, REQ_REPLY);
     struct strbuf *h = http_req_head_begin(req->http, status, http_reason(status));
-    http_head_add(h, S("Location"), location);
+    http_head_add(h, S("Location"), strbuf_str(&ascii));
     http_req_head_end(req->http, HTTP_BODY_LENGTH, 0);
     http_req_finish(req->http);
+    strbuf_fini(&ascii);
+}
+
+void api_redirect_path(struct request *req, int status, struct strbuf *path)
+{
+    const struct http_head *h = http_req_head(req->http);
+    if (h->has_query) {
+        strbuf_addc(path, '?');
+        strbuf_add(path, h->query);
+    }
+    if (path->full)
+        req_fail(req, 414, NULL, S("the path is too long to be redirected"));
+    else
+        api_redirect(req, status, strbuf_str(path));
+    strbuf_fini(path);
 }

@@ -111,12 +111,8 @@ void api_unload_one(struct request *req, const struct route *r)
 
 void api_cancel(struct request *req, const struct route *r)
 {
-    str id, rest = api_tail(req, r);
+    str id = api_tail(req, r);
     uint64_t n;
-    if (!str_cut(rest, '/', &id, &rest) || !str_eq(rest, S("cancel"))) {
-        req_fail(req, 404, NULL, S("page not found"));
-        return;
-    }
     if (!str_to_u64(id, &n) || !req_cancel(req->srv, n)) {
         req_fail(req, 404, NULL, S("no such request"));
         return;

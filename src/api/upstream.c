@@ -43,27 +43,20 @@ static void add_slash(struct request *req, str name)
     strbuf_add(&to, S("/upstream/"));
     path_encode(&to, name);
     strbuf_addc(&to, '/');
-    if (h->has_query) {
-        strbuf_addc(&to, '?');
-        strbuf_add(&to, h->query);
-    }
-    api_redirect(req, safe ? 301 : 308, strbuf_str(&to));
-    strbuf_fini(&to);
+    api_redirect_path(req, safe ? 301 : 308, &to);
 }
 
 static void with_body(struct request *req)
 {
     struct error e = { 0 };
-    if (api_whole_body(req, &e))
+    if (req->peer ? api_peer_body(req, &e) : api_whole_body(req, &e))
         api_go(req);
 }
 
 void api_upstream(struct request *req, const struct route *r)
 {
     struct error e = { 0 };
-    struct server *srv = req->srv;
-    struct resolve_ctx ctx = { .cfg = req->cfg, .profile = srv->cfg == req->cfg ? srv->profile : req->profile,
-                               .state = state_of, .ud = req };
+    struct resolve_ctx ctx = { .cfg = req->cfg, .profile = req->profile, .state = state_of, .ud = req };
     struct path_match match;
     int rc = resolve_path(&ctx, http_req_arena(req->http), api_tail(req, r), &req->target, &match, &e);
     if (rc == ERR_SYNTAX || rc == ERR_LIMIT) {
@@ -88,5 +81,7 @@ void api_upstream(struct request *req, const struct route *r)
     req->asked = match.name;
     req->side = req->cfg->serial.side_lane && !api_is_model_path(match.rest);
     req->upstream_path = match.forward;
+    req->metered = str_eq(http_req_head(req->http)->method, S("POST")) && api_is_model_path(match.rest);
+    req->body_early = api_may_name_peer(req) ? NULL : api_early;
     req_take_body(req, BODY_MAX, with_body);
 }

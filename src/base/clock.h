@@ -18,6 +18,7 @@ struct wall {
 
 msec clock_msec(void);
 uint64_t clock_nsec(void); /* monotonic, for measuring */
+uint64_t clock_cpu_nsec(void); /* that this thread has computed; dearer to ask for */
 struct wall clock_wall(void);
 
 #endif

@@ -32,14 +32,16 @@ const char *log_level_name(enum log_level level)
     return names[level];
 }
 
-/* Control characters become \xNN so that a peer cannot forge lines or move the cursor. */
+/* Control characters become \xNN so that a peer cannot forge lines or move the cursor, those of Latin 1 in UTF-8 (C2 80 to
+ * C2 9F) among them. */
 static size_t escape(char *out, size_t max, const char *in, size_t n)
 {
     static const char hex[] = "0123456789abcdef";
     size_t w = 0;
-    for (size_t i = 0; i < n && w + 4 < max; i++) {
+    unsigned char last = 0;
+    for (size_t i = 0; i < n && w + 4 < max; last = (unsigned char)in[i++]) {
         unsigned char c = (unsigned char)in[i];
-        if (c >= 0x20 && c != 0x7F) {
+        if (c >= 0x20 && c != 0x7F && !(last == 0xC2 && c >= 0x80 && c < 0xA0)) {
             out[w++] = (char)c;
         } else {
             out[w++] = '\\';

@@ -2,6 +2,7 @@
 #include "codec/http_parse.h"
 
 #include "base/check.h"
+#include "codec/http_line.h"
 #include "codec/http_write.h"
 #include "codec/url.h"
 
@@ -15,6 +16,7 @@
 
 struct http_reader {
     llhttp_t ll;
+    struct http_line line; /* of a request */
     enum http_kind kind;
     size_t head_max;
     struct strbuf kept; /* the incomplete head */
@@ -60,6 +62,7 @@ void http_reader_reset(struct http_reader *r)
         strbuf_fini(&r->kept);
     strbuf_clear(&r->kept);
     r->text = STR_NONE;
+    r->line = (struct http_line){ 0 };
     r->status = 400;
     r->crlfs = 0;
     r->cr_seen = r->begun = r->complete = false;
@@ -100,12 +103,19 @@ static ptrdiff_t skip_crlf(struct http_reader *r, str in)
 
 static int refuse_ll(struct http_reader *r, struct error *e)
 {
-    llhttp_errno_t code = llhttp_get_errno(&r->ll);
     const char *why = llhttp_get_error_reason(&r->ll);
-    /* The same code also stands for what follows the version: a bare line end, say, with llhttp 9. */
-    if ((code == HPE_INVALID_VERSION && !(why && strstr(why, "CRLF"))) || code == HPE_PAUSED_H2_UPGRADE)
-        return refuse(r, 505, e, "HTTP version not supported");
     return refuse(r, 400, e, why && *why ? why : "malformed head");
+}
+
+/* The request line has ended: llhttp gets to see a plain one in its place, of which it needs the version only. */
+static int end_line(struct http_reader *r, struct error *e)
+{
+    static const char *const plain[] = { "GET / HTTP/1.0\r\n", "GET / HTTP/1.1\r\n" };
+    int minor = http_line_minor(&r->line);
+    if (minor < 0)
+        return refuse(r, 505, e, "HTTP version not supported");
+    ASSERT(llhttp_execute(&r->ll, plain[minor], strlen(plain[minor])) == HPE_OK);
+    return 0;
 }
 
 int http_reader_feed(struct http_reader *r, str in, size_t *ret_used, struct error *e)
@@ -127,7 +137,14 @@ int http_reader_feed(struct http_reader *r, str in, size_t *ret_used, struct err
     /* Never look beyond the limit: the rest may be a body of any size. */
     size_t room = r->head_max - r->kept.len;
     str piece = str_sub(in, 0, room);
-    llhttp_errno_t code = llhttp_execute(&r->ll, piece.ptr, piece.len);
+    size_t line = 0;
+    if (r->kind == HTTP_KIND_REQUEST && !http_line_done(&r->line)) {
+        if (!http_line_take(&r->line, piece, &line))
+            return refuse(r, 400, e, "malformed request line");
+        if (http_line_done(&r->line) && end_line(r, e) < 0)
+            return ERR_PROTOCOL;
+    }
+    llhttp_errno_t code = line == piece.len ? HPE_OK : llhttp_execute(&r->ll, piece.ptr + line, piece.len - line);
     if (!r->complete) {
         if (code != HPE_OK)
             return refuse_ll(r, e);
@@ -203,15 +220,6 @@ static int version(str v)
     return str_eq(v, S("HTTP/1.1")) ? 1 : str_eq(v, S("HTTP/1.0")) ? 0 : -1;
 }
 
-/* "HTTP/" digits and dots: some other version, and not just rubbish. */
-static bool looks_like_version(str v)
-{
-    bool ok = str_starts(v, S("HTTP/")) && v.len > 5;
-    for (size_t i = 5; ok && i < v.len; i++)
-        ok = chr_digit(v.ptr[i]) || v.ptr[i] == '.';
-    return ok;
-}
-
 /* Origin form in `target`, path and query; the authority of an absolute form in *ret_auth. */
 static const char *split_target(struct http_head *h, str *ret_auth)
 {
@@ -222,7 +230,7 @@ static const char *split_target(struct http_head *h, str *ret_auth)
         return NULL;
     }
     for (size_t i = 0; i < t.len; i++)
-        if ((unsigned char)t.ptr[i] <= ' ' || (unsigned char)t.ptr[i] >= 0x7f || t.ptr[i] == '#')
+        if ((unsigned char)t.ptr[i] <= ' ' || t.ptr[i] == 0x7f || t.ptr[i] == '#')
             return "bad character in the request target";
     if (t.len && t.ptr[0] != '/' && !url_cut_absolute(t, ret_auth, &h->target))
         return "bad request target";
@@ -242,8 +250,7 @@ static int read_request_line(struct http_reader *r, str line, struct http_head *
         return refuse(r, 400, e, "malformed request line");
     h->minor = version(v);
     if (h->minor < 0)
-        return looks_like_version(v) ? refuse(r, 505, e, "HTTP version not supported") :
-                                       refuse(r, 400, e, "malformed request line");
+        return refuse(r, 505, e, "HTTP version not supported");
     if (str_eq(h->method, S("CONNECT")))
         return refuse(r, 405, e, "CONNECT is not supported");
     const char *bad = split_target(h, ret_auth);

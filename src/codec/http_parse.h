@@ -4,7 +4,8 @@
  *       llhttp (compiled strict) finds the end of the head and judges framing; then every line is checked again
  *       here: token-only names, no folding, no bare CR or LF, no control bytes, one Host, one Content-Length or
  *       exactly `Transfer-Encoding: chunked`, never both, no Transfer-Encoding below 1.1. Whatever both
- *       readings do not agree on is refused.
+ *       readings do not agree on is refused. The request line is read by ourselves alone: any token is a method, and
+ *       a target may hold bytes above 127 (they are escaped when it is sent on).
  * Not:  bodies with a length (the caller counts), time-outs, what to answer.
  * Owns: the bytes of an incomplete head. A complete one is copied into the caller's arena.
  * Limits: head_max bytes, HTTP_HEADERS_MAX lines; framing bytes of a chunked body in proportion to its content.

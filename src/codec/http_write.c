@@ -1,6 +1,8 @@
 /* http_write.c: see http_write.h. */
 #include "codec/http_write.h"
 
+#include "codec/url.h"
+
 static bool value_ok(str v)
 {
     if (http_no_controls(v))
@@ -150,12 +152,12 @@ bool http_join_target(struct strbuf *out, str base_path, str base_query, str pat
     bool ok = strbuf_add(out, base_path);
     if (path.len == 0 || path.ptr[0] != '/')
         ok = ok && strbuf_addc(out, '/');
-    ok = ok && strbuf_add(out, path);
+    ok = ok && url_ascii(out, path);
     if (base_query.len || has_query)
         ok = ok && strbuf_addc(out, '?') && strbuf_add(out, base_query);
     if (base_query.len && query.len)
         ok = ok && strbuf_addc(out, '&');
-    return ok && strbuf_add(out, query);
+    return ok && url_ascii(out, query);
 }
 
 /* --- forwarding --- */

@@ -60,7 +60,8 @@ int http_forward_response(struct strbuf *out, const struct http_head *in, const 
 /* Lines of `lines` ("Name: value\r\n"...) that may be trailers: no framing, routing or connection fields. */
 void http_filter_trailers(struct strbuf *out, str lines);
 
-/* base + "/" + path with exactly one slash between, queries joined by '&'; escapes are kept. */
+/* base + "/" + path with exactly one slash between, queries joined by '&'; escapes are kept, bytes above 127 become
+ * escapes. */
 bool http_join_target(struct strbuf *out, str base_path, str base_query, str path, str query, bool has_query);
 
 #endif

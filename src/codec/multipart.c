@@ -3,7 +3,7 @@
 
 #include "base/check.h"
 
-/* A delimiter is CR LF "--" boundary. It may use the line end before it: at the start of the body,
+/* A delimiter is CR LF "--" boundary, or LF "--" boundary. It may use the line end before it: at the start of the body,
  * and when a part has headers only (RFC 2046 5.1.1); such bytes are "lent", they are no content. */
 enum state {
     PREAMBLE, /* text before the first delimiter */
@@ -118,6 +118,27 @@ bool multipart_boundary(str content_type, char *out, size_t *ret_len)
     return true;
 }
 
+static const char *delim(const struct multipart *m)
+{
+    return m->delim + m->skip;
+}
+
+str multipart_delim(const struct multipart *m)
+{
+    return str_n(delim(m), m->delim_len);
+}
+
+/* No delimiter line has been read so far that tells how lines end. */
+static bool undecided(const struct multipart *m)
+{
+    return m->parts == 0 && m->back == PREAMBLE;
+}
+
+static size_t line_end(const struct multipart *m)
+{
+    return 2 - m->skip;
+}
+
 /* ---- header lines of a part ---- */
 
 /* Fills in name and filename from a Content-Disposition. One that is malformed names no field, as
@@ -144,7 +165,26 @@ static void read_disposition(str line, char *room, struct multipart_part *p)
     p->filename = file;
 }
 
-/* No folding, no stray CR or NUL. */
+/* Folded lines become one each: their line ends are blanks to everybody. Not so when the rest looks like a header line
+ * itself, which a program that trims lines would take it for: false. */
+static bool unfold(str head, bool crlf)
+{
+    char *b = (char *)(uintptr_t)head.ptr;
+    for (size_t i = 3; i < head.len; i++) {
+        if (b[i - 1] != '\n' || (b[i] != ' ' && b[i] != '\t'))
+            continue;
+        str line = str_sub(head, i, head.len);
+        skip_blank(&line);
+        if (take_token(&line).len && line.len && line.ptr[0] == ':')
+            return false;
+        b[i - 1] = ' ';
+        if (crlf)
+            b[i - 2] = ' ';
+    }
+    return true;
+}
+
+/* No stray CR or NUL. */
 static bool is_header_line(str name, str value)
 {
     str token = take_token(&name);
@@ -165,10 +205,10 @@ static int begin_part(struct multipart *m, struct error *e)
     str rest = strbuf_str(&m->head), line;
     bool seen = false;
     char *room = mem_zalloc(m->head.len + 1);
-    int rc = 0;
+    int rc = unfold(rest, m->skip == 0) ? 0 : syntax(m, e, "a folded header line that looks like another one");
     while (!rc && str_cut(rest, '\n', &line, &rest)) {
         str name, value;
-        line = str_sub(line, 0, line.len - 1);
+        line = str_sub(line, 0, line.len - (line_end(m) - 1));
         if (line.len == 0)
             break;
         if (!str_cut(line, ':', &name, &value) || !is_header_line(name, value)) {
@@ -184,7 +224,7 @@ static int begin_part(struct multipart *m, struct error *e)
     }
     if (!rc) {
         m->state = DATA;
-        m->matched = m->lent = 2;
+        m->matched = m->lent = line_end(m);
         m->cb->part(m->ud, &p);
     }
     free(room);
@@ -205,9 +245,10 @@ static int feed_head(struct multipart *m, str s, size_t *i, struct error *e)
     if (!nl)
         return 0;
     str head = strbuf_str(&m->head);
-    if (!str_ends(head, S("\r\n")))
-        return syntax(m, e, "a line that does not end in CRLF");
-    if (head.len > 2 && !str_ends(head, S("\r\n\r\n")))
+    str once = m->skip ? S("\n") : S("\r\n"), twice = m->skip ? S("\n\n") : S("\r\n\r\n");
+    if (!str_ends(head, once))
+        return syntax(m, e, "lines that end in CRLF and others in LF");
+    if (head.len > once.len && !str_ends(head, twice))
         return 0;
     return begin_part(m, e);
 }
@@ -223,7 +264,7 @@ static void give(struct multipart *m, uint64_t at, str bytes)
 /* The first n bytes of what looked like a delimiter and ends here. */
 static void give_held(struct multipart *m, size_t n)
 {
-    give(m, m->pos - n + m->lent, str_n(m->delim + m->lent, n - m->lent));
+    give(m, m->pos - n + m->lent, str_n(delim(m) + m->lent, n - m->lent));
 }
 
 static void found_delim(struct multipart *m)
@@ -236,7 +277,7 @@ static void found_delim(struct multipart *m)
 /* Goes on with a delimiter that began in an earlier piece. */
 static void match_on(struct multipart *m, str s, size_t *i)
 {
-    while (*i < s.len && m->matched < m->delim_len && s.ptr[*i] == m->delim[m->matched]) {
+    while (*i < s.len && m->matched < m->delim_len && s.ptr[*i] == delim(m)[m->matched]) {
         m->matched++;
         m->pos++;
         (*i)++;
@@ -250,14 +291,13 @@ static void match_on(struct multipart *m, str s, size_t *i)
     }
 }
 
-/* How much of the end of s may be the begin of a delimiter. There is only one CR in it, the first
- * byte. */
+/* How much of the end of s may be the begin of a delimiter. Its first byte is there only once. */
 static size_t partial(const struct multipart *m, str s)
 {
     size_t most = s.len < m->delim_len - 1 ? s.len : m->delim_len - 1;
-    const char *cr = most ? memrchr(s.ptr + s.len - most, '\r', most) : NULL;
-    size_t n = cr ? (size_t)(s.ptr + s.len - cr) : 0;
-    return n && memcmp(cr, m->delim, n) == 0 ? n : 0;
+    const char *at = most ? memrchr(s.ptr + s.len - most, delim(m)[0], most) : NULL;
+    size_t n = at ? (size_t)(s.ptr + s.len - at) : 0;
+    return n && memcmp(at, delim(m), n) == 0 ? n : 0;
 }
 
 static void feed_content(struct multipart *m, str s, size_t *i)
@@ -267,7 +307,7 @@ static void feed_content(struct multipart *m, str s, size_t *i)
         return;
     }
     str rest = str_sub(s, *i, s.len);
-    ptrdiff_t hit = str_find(rest, str_n(m->delim, m->delim_len));
+    ptrdiff_t hit = str_find(rest, str_n(delim(m), m->delim_len));
     size_t n = hit >= 0 ? (size_t)hit : rest.len - partial(m, rest);
     give(m, m->pos, str_sub(rest, 0, n));
     m->matched = hit >= 0 ? m->delim_len : rest.len - n;
@@ -282,7 +322,7 @@ static void feed_content(struct multipart *m, str s, size_t *i)
 /* The byte behind a delimiter. */
 static void after_delim(struct multipart *m, char c)
 {
-    if (c != '\r' && c != ' ' && c != '\t' && c != '-') {
+    if (c != '\r' && c != '\n' && c != ' ' && c != '\t' && c != '-') {
         m->state = m->back;
         give_held(m, m->delim_len);
         m->matched = 0;
@@ -294,27 +334,42 @@ static void after_delim(struct multipart *m, char c)
     m->state = PADDING;
 }
 
+/* The end of a delimiter's line; the first one says how lines end. */
+static int end_delim_line(struct multipart *m, bool crlf, struct error *e)
+{
+    if (undecided(m)) {
+        m->skip = crlf ? 0 : 1;
+        m->delim_len += crlf;
+    } else if (crlf != (m->skip == 0)) {
+        return syntax(m, e, "lines that end in CRLF and others in LF");
+    }
+    if (++m->parts > MULTIPART_PARTS_MAX) {
+        m->failed = error_set(e, ERR_LIMIT, "multipart body: more than %u parts", MULTIPART_PARTS_MAX);
+        return m->failed;
+    }
+    strbuf_clear(&m->head);
+    m->state = HEAD;
+    return 0;
+}
+
 static int feed_byte(struct multipart *m, char c, struct error *e)
 {
+    int rc = 0;
     switch ((enum state)m->state) {
     case PADDING:
         if (c == '-' && m->pos == m->end_at + m->delim_len)
             m->state = DASH;
         else if (c == '\r')
             m->state = NEED_LF;
+        else if (c == '\n')
+            rc = end_delim_line(m, false, e);
         else if (c != ' ' && c != '\t')
             return syntax(m, e, "text behind a delimiter");
         break;
     case NEED_LF:
         if (c != '\n')
             return syntax(m, e, "a line that does not end in CRLF");
-        if (++m->parts > MULTIPART_PARTS_MAX) {
-            m->failed =
-                error_set(e, ERR_LIMIT, "multipart body: more than %u parts", MULTIPART_PARTS_MAX);
-            return m->failed;
-        }
-        strbuf_clear(&m->head);
-        m->state = HEAD;
+        rc = end_delim_line(m, true, e);
         break;
     case DASH:
         if (c != '-')
@@ -322,8 +377,10 @@ static int feed_byte(struct multipart *m, char c, struct error *e)
         m->state = CLOSING;
         break;
     case CLOSING:
-        if (c == '\r')
+        if (c == '\r' && (m->skip == 0 || undecided(m)))
             m->state = CLOSE_LF;
+        else if (c == '\n' && m->skip)
+            m->state = EPILOGUE;
         else if (c != ' ' && c != '\t')
             return syntax(m, e, "text behind the last delimiter");
         break;
@@ -335,8 +392,8 @@ static int feed_byte(struct multipart *m, char c, struct error *e)
     default:
         UNREACHABLE();
     }
-    m->pos++;
-    return 0;
+    m->pos += rc == 0;
+    return rc;
 }
 
 static bool boundary_ok(str boundary)
@@ -348,7 +405,7 @@ static bool boundary_ok(str boundary)
 int multipart_init(struct multipart *m, str boundary, const struct multipart_cb *cb, void *ud,
                    struct error *e)
 {
-    *m = (struct multipart){ .cb = cb, .ud = ud, .state = PREAMBLE, .matched = 2, .lent = 2 };
+    *m = (struct multipart){ .cb = cb, .ud = ud, .state = PREAMBLE, .matched = 1, .lent = 1, .skip = 1 };
     strbuf_init(&m->head, MULTIPART_HEAD_MAX);
     if (!boundary_ok(boundary)) {
         m->failed = error_set(e, ERR_SYNTAX, "multipart body: no usable boundary");
@@ -356,7 +413,7 @@ int multipart_init(struct multipart *m, str boundary, const struct multipart_cb 
     }
     memcpy(m->delim, "\r\n--", 4);
     memcpy(m->delim + 4, boundary.ptr, boundary.len);
-    m->delim_len = boundary.len + 4;
+    m->delim_len = boundary.len + 3;
     return 0;
 }
 
@@ -402,173 +459,4 @@ int multipart_done(struct multipart *m, struct error *e)
     if (m->state != CLOSING && m->state != EPILOGUE)
         return syntax(m, e, "it ends before the last delimiter");
     return 0;
-}
-
-/* ---- text fields ---- */
-
-static void on_field_part(void *ud, const struct multipart_part *p)
-{
-    struct multipart_fields *f = ud;
-    f->taking = -1;
-    if (p->filename.len || p->name.len == 0)
-        return;
-    for (int i = 0; i < 2; i++)
-        if (str_eq(f->name[i], p->name))
-            f->taking = i;
-    if (f->taking < 0)
-        return;
-    f->taking_at = p->at;
-    f->keep = !f->found[f->taking];
-    f->found[f->taking] = true;
-}
-
-static void on_field_data(void *ud, uint64_t at, str bytes)
-{
-    (void)at;
-    struct multipart_fields *f = ud;
-    if (f->taking >= 0 && f->keep && !strbuf_add(&f->value[f->taking], bytes))
-        f->too_much = true;
-}
-
-static void on_field_end(void *ud, uint64_t end)
-{
-    struct multipart_fields *f = ud;
-    if (f->taking != 0)
-        return;
-    /* Without a line end of its own there is no place to put another value in. */
-    if (f->n_spans == MULTIPART_SPANS_MAX || f->m.bare)
-        f->too_much = true;
-    else
-        f->span[f->n_spans++] = (struct multipart_span){ f->taking_at, end - f->taking_at };
-}
-
-int multipart_fields_init(struct multipart_fields *f, str boundary, str name, str other,
-                          struct error *e)
-{
-    static const struct multipart_cb cb = { on_field_part, on_field_data, on_field_end };
-    *f = (struct multipart_fields){ .name = { name, other }, .taking = -1 };
-    strbuf_init(&f->value[0], MULTIPART_VALUE_MAX);
-    strbuf_init(&f->value[1], MULTIPART_VALUE_MAX);
-    return multipart_init(&f->m, boundary, &cb, f, e);
-}
-
-void multipart_fields_fini(struct multipart_fields *f)
-{
-    multipart_fini(&f->m);
-    strbuf_fini(&f->value[0]);
-    strbuf_fini(&f->value[1]);
-}
-
-int multipart_fields_feed(struct multipart_fields *f, str bytes, struct error *e)
-{
-    int rc = multipart_feed(&f->m, bytes, e);
-    if (!rc && f->too_much) {
-        f->m.failed =
-            error_set(e, ERR_LIMIT, "multipart body: field too long, too often there or cut off");
-        rc = f->m.failed;
-    }
-    return rc;
-}
-
-int multipart_fields_done(struct multipart_fields *f, struct error *e)
-{
-    return multipart_done(&f->m, e);
-}
-
-uint64_t multipart_fields_length(const struct multipart_fields *f, uint64_t body_len,
-                                 size_t value_len)
-{
-    for (size_t i = 0; i < f->n_spans; i++)
-        body_len = body_len - f->span[i].len + value_len;
-    return body_len;
-}
-
-size_t multipart_fields_splice(const struct multipart_fields *f, uint64_t at, str piece, str value,
-                               str *segs)
-{
-    size_t n = 0, done = 0;
-    for (size_t i = 0; i < f->n_spans; i++) {
-        struct multipart_span sp = f->span[i];
-        if (sp.at + sp.len < at || (sp.at + sp.len == at && sp.at < at) || sp.at >= at + piece.len)
-            continue;
-        size_t from = sp.at > at ? (size_t)(sp.at - at) : 0;
-        if (from > done)
-            segs[n++] = str_sub(piece, done, from - done);
-        if (sp.at >= at && value.len)
-            segs[n++] = value;
-        uint64_t to = sp.at + sp.len - at;
-        done = to < piece.len ? (size_t)to : piece.len;
-    }
-    if (done < piece.len)
-        segs[n++] = str_sub(piece, done, piece.len - done);
-    return n;
-}
-
-/* ---- rewriting ---- */
-
-/* Sends what is not sent yet, up to offset `to`; all of it lies in the present piece. */
-static void pass(struct multipart_rewrite *r, uint64_t to)
-{
-    if (to <= r->sent)
-        return;
-    ASSERT(r->sent >= r->piece_at && to <= r->piece_at + r->piece.len);
-    r->emit(r->ud, str_sub(r->piece, (size_t)(r->sent - r->piece_at), (size_t)(to - r->sent)));
-    r->sent = to;
-}
-
-static void on_rewrite_part(void *ud, const struct multipart_part *p)
-{
-    struct multipart_rewrite *r = ud;
-    if (p->filename.len || p->name.len == 0 || !str_eq(p->name, r->name))
-        return;
-    pass(r, p->at);
-    r->inside = true;
-}
-
-static void on_rewrite_data(void *ud, uint64_t at, str bytes)
-{
-    (void)ud, (void)at, (void)bytes;
-}
-
-static void on_rewrite_end(void *ud, uint64_t end)
-{
-    (void)end;
-    struct multipart_rewrite *r = ud;
-    if (!r->inside)
-        return;
-    r->inside = false;
-    if (r->value.len)
-        r->emit(r->ud, r->value);
-    /* Some of the delimiter may have been in an earlier piece. */
-    r->emit(r->ud, str_n(r->m.delim, r->m.delim_len));
-    r->sent = r->m.pos;
-}
-
-int multipart_rewrite_init(struct multipart_rewrite *r, str boundary, str name, str value,
-                           multipart_emit *emit, void *ud, struct error *e)
-{
-    static const struct multipart_cb cb = { on_rewrite_part, on_rewrite_data, on_rewrite_end };
-    *r = (struct multipart_rewrite){ .name = name, .value = value, .emit = emit, .ud = ud };
-    return multipart_init(&r->m, boundary, &cb, r, e);
-}
-
-void multipart_rewrite_fini(struct multipart_rewrite *r)
-{
-    multipart_fini(&r->m);
-}
-
-int multipart_rewrite_feed(struct multipart_rewrite *r, str bytes, struct error *e)
-{
-    r->piece = bytes;
-    r->piece_at = r->m.pos;
-    int rc = multipart_feed(&r->m, bytes, e);
-    if (!rc && !r->inside)
-        pass(r, r->piece_at + bytes.len);
-    r->piece = STR_NONE;
-    return rc;
-}
-
-int multipart_rewrite_done(struct multipart_rewrite *r, struct error *e)
-{
-    return multipart_done(&r->m, e);
 }

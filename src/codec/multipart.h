@@ -3,8 +3,9 @@
  * What: a push parser that takes the body in pieces of any size and says where parts begin and end; a
  *       rewriter on top that replaces the value of one text field and passes everything else through.
  * Not:  collecting files; content transfer encodings (RFC 7578 4.7 deprecates them).
- * Strict: lines end in CRLF; the closing delimiter must come; text before the first and behind the
- *       last delimiter is skipped.
+ * Strict: lines end in CRLF, or all of them in LF: the line of the first delimiter decides, and what does not follow
+ *       it is refused, because programs would read it differently. Header lines may be folded. The closing delimiter
+ *       must come; text before the first and behind the last delimiter is skipped.
  * Limits: 70 bytes of boundary, 16 KiB of header lines per part, 1000 parts, 4 KiB of a kept value.
  *       More is ERR_LIMIT. Memory does not depend on the size of the body.
  * Order: part, data*, end, part ... done. Callbacks must not feed.
@@ -44,6 +45,7 @@ struct multipart {
     int state, back; /* back: the state a false delimiter returns to */
     uint64_t end_at; /* of the content before the delimiter that is being read */
     char delim[MULTIPART_BOUNDARY_MAX + 5]; /* CR LF - - boundary */
+    size_t skip;                            /* 1: its CR does not count (not known yet, or lines end in LF) */
     size_t delim_len, matched;
     size_t lent;  /* bytes at the begin of the match that belong to the line before */
     bool bare;    /* the part that ends has no content, not even the CR LF before a delimiter */
@@ -64,6 +66,9 @@ void multipart_fini(struct multipart *m);
 MUSTCHECK int multipart_feed(struct multipart *m, str bytes, struct error *e);
 /* The body is over: ERR_SYNTAX unless the closing delimiter was seen. */
 MUSTCHECK int multipart_done(struct multipart *m, struct error *e);
+
+/* What stands between two parts, its line end in front: of the kind that this body has. */
+str multipart_delim(const struct multipart *m);
 
 /* ---- text fields: what routing needs ---- */
 

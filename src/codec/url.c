@@ -129,9 +129,25 @@ bool url_decode_dup(struct arena *a, str s, bool plus, str *ret)
     return true;
 }
 
+static const char hex[] = "0123456789ABCDEF";
+
+bool url_ascii(struct strbuf *out, str s)
+{
+    bool ok = true;
+    size_t from = 0;
+    for (size_t i = 0; ok && i < s.len; i++) {
+        unsigned char c = (unsigned char)s.ptr[i];
+        if (c < 0x80)
+            continue;
+        char esc[3] = { '%', hex[c >> 4], hex[c & 15] };
+        ok = strbuf_add(out, str_sub(s, from, i - from)) && strbuf_add(out, str_n(esc, 3));
+        from = i + 1;
+    }
+    return ok && strbuf_add(out, str_sub(s, from, s.len));
+}
+
 bool url_encode(struct strbuf *out, str s, bool keep_slash)
 {
-    static const char hex[] = "0123456789ABCDEF";
     bool ok = true;
     for (size_t i = 0; ok && i < s.len; i++) {
         char c = s.ptr[i];
@@ -180,6 +196,25 @@ bool url_query_next(str *rest, str *raw_key, str *raw_value)
         return true;
     }
     return false;
+}
+
+bool url_query_tidy(struct strbuf *out, str query)
+{
+    bool dropped = false;
+    size_t base = out->len;
+    while (query.len) {
+        str pair, rest;
+        str_cut(query, '&', &pair, &rest);
+        query = rest;
+        if (!pair_ok(pair)) {
+            dropped = true;
+            continue;
+        }
+        if (out->len > base)
+            strbuf_addc(out, '&');
+        strbuf_add(out, pair);
+    }
+    return dropped;
 }
 
 bool url_query_get(struct arena *a, str query, str key, str *ret)

@@ -29,11 +29,15 @@ bool url_decode(struct strbuf *out, str s, bool plus);
 bool url_decode_dup(struct arena *a, str s, bool plus, str *ret);
 /* As part of a path: everything but unreserved characters and "/" (when keep_slash) becomes %XX. */
 bool url_encode(struct strbuf *out, str s, bool keep_slash);
+/* As it is, but bytes above 127 become %XX: what a client wrote raw into a path or query. */
+bool url_ascii(struct strbuf *out, str s);
 /* Every '%' is followed by two hex digits, and none is %00. */
 bool url_escapes_ok(str s);
 
 /* Next pair of a query or form, raw. Pairs with ';' or a bad escape are skipped (as Go does); false at the end. */
 bool url_query_next(str *rest, str *raw_key, str *raw_value);
+/* The pairs of a query that url_query_next gives, as they were written. True: some were left out. */
+bool url_query_tidy(struct strbuf *out, str query);
 /* Decoded value of the first pair with that key; false when there is none or the arena is full. */
 bool url_query_get(struct arena *a, str query, str key, str *ret);
 

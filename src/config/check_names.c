@@ -205,7 +205,25 @@ void check_names(struct loader *l, const struct ynode *root)
 
 /* ---- policies ---- */
 
-void check_policies(struct loader *l, const struct ynode *root)
+/* A policy as the scheduler is the first of the policies, with what a file gets by default, unless it is listed. */
+static void add_scheduler(struct loader *l, struct config *c)
+{
+    for (size_t i = 0; i < c->n_policies; i++)
+        if (str_eq(c->policies[i].file, c->scheduler_file))
+            return;
+    struct config_policy *at = load_keep_array(l, c->n_policies + 1, sizeof *at);
+    if (!at)
+        return;
+    schema_defaults(SEC_POLICY, at);
+    at->settings_json = S("{}");
+    at->file = c->scheduler_file;
+    if (c->n_policies > 0)
+        memcpy(at + 1, c->policies, c->n_policies * sizeof *at);
+    c->policies = at;
+    c->n_policies++;
+}
+
+static void read_policies(struct loader *l, const struct ynode *root)
 {
     struct config *c = l->cfg;
     const struct ynode *n = ynode_get(root, S("policies"));
@@ -232,4 +250,11 @@ void check_policies(struct loader *l, const struct ynode *root)
     }
     c->policies = at;
     c->n_policies = n->n;
+}
+
+void check_policies(struct loader *l, const struct ynode *root)
+{
+    read_policies(l, root);
+    if (l->cfg->scheduler_file.len > 0)
+        add_scheduler(l, l->cfg);
 }

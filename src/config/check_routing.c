@@ -457,9 +457,12 @@ void check_scheduler(struct loader *l, const struct ynode *root)
     c->scheduler_given = use.len > 0;
     if (str_eq(use, S("fifo")))
         c->scheduler = CONFIG_SCHED_FIFO;
-    else if (use.len && !str_eq(use, S("serial")))
+    else if (str_ends(use, S(".lua"))) { /* check_policies puts it first */
+        c->scheduler = CONFIG_SCHED_FIFO;
+        c->scheduler_file = load_keep(l, use);
+    } else if (use.len && !str_eq(use, S("serial")))
         load_error(l, un, CPATH(path, S("use")), NULL,
-                   "routing.scheduler.use: unknown scheduler %.*s, must be one of: fifo, serial",
+                   "routing.scheduler.use: unknown scheduler %.*s, must be one of: fifo, serial, or the path of a policy that ends in .lua",
                    STR_ARG(load_quote(l, use)));
     const struct cpath *fifo = CPATH(CPATH(path, S("settings")), S("fifo"));
     read_priorities(l, ynode_get(ynode_get(ynode_get(n, S("settings")), S("fifo")), S("priority")),

@@ -90,6 +90,8 @@ struct config_model {
     msec ttl_ms;            /* effective; 0 = never */
     msec unload_timeout_ms; /* effective, > 0 */
     msec health_timeout_ms; /* effective, >= 15 s */
+    bool pinned; /* never a victim, no ttl */
+    bool preemptible; /* a policy may have it killed while it serves */
     bool unlisted;
     bool send_loading_state; /* effective */
     bool ignore_websockets;
@@ -182,7 +184,7 @@ struct config_policy {
     size_t n_http_allow;
     str state_file; /* empty: none */
     int64_t memory_mb, instructions;
-    msec wall_ms, starve_after_ms, hold_limit_ms; /* starve_after 0 = off */
+    msec wall_ms, starve_after_ms, hold_limit_ms, stop_hook_ms; /* starve_after 0 = off, stop_hook 0 = nobody waits */
 };
 
 /* ---- the snapshot ---- */
@@ -239,6 +241,7 @@ struct config {
     struct config_matrix matrix; /* n_sets > 0 only under the matrix router */
     enum config_scheduler scheduler;
     bool scheduler_given; /* false: `use` is absent and the default serial applies */
+    str scheduler_file;   /* `use: x.lua`: that is the first of the policies, over fifo; empty = none */
     struct {
         int64_t max_queue;    /* 0 = none */
         msec max_serve_ms;    /* 0 = none */
@@ -262,6 +265,12 @@ struct config {
         int64_t json_body, buffered_bodies, spool; /* bytes */
     } limits;
     msec reload_drain_ms;
+    struct {
+        int64_t requests;  /* kept in memory, 0 = none */
+        str file;          /* "" = none; a trace for `luaswap simulate` */
+        int64_t file_size; /* bytes; then the next one begins */
+        int64_t files;     /* older ones kept: file.1 ... */
+    } recording;
 
     /* the files that were read, for messages and watching */
     const str *files;

@@ -293,6 +293,9 @@ SCHEMA_DUMP(dump_members)
 SCHEMA_DUMP(dump_scheduler)
 {
     (void)d;
+    str file = ((const struct config *)base)->scheduler_file;
+    if (file.len > 0)
+        return strbuf_addc(out, '"') && strbuf_add_json(out, file) && strbuf_addc(out, '"');
     return strbuf_add(out, ((const struct config *)base)->scheduler == CONFIG_SCHED_FIFO
                                ? S("\"fifo\"")
                                : S("\"serial\""));

@@ -139,7 +139,10 @@ int envproxy_pick(const struct envproxy *env, const struct gourl *target, struct
         if (gourl_parse(strbuf_str(text), ret, NULL) < 0 || ret->host.len == 0)
             return error_set(e, ERR_CONFIG, "%s is no URL of a proxy", name);
     }
-    if (!ret->tls && !str_ieq(ret->scheme, S("http")))
+    bool socks = str_ieq(ret->scheme, S("socks5")) || str_ieq(ret->scheme, S("socks5h"));
+    if (socks && ret->port.len == 0)
+        ret->port_num = 1080;
+    if (!ret->tls && !socks && !str_ieq(ret->scheme, S("http")))
         return error_set(e, ERR_CONFIG, "%s: proxies by " STR_FMT ":// are not supported", name, STR_ARG(ret->scheme));
     if (ret->tls && target->tls)
         return error_set(e, ERR_CONFIG, "%s: an https:// proxy for an https:// target is not supported", name);

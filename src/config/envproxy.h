@@ -17,7 +17,7 @@ struct envproxy {
 };
 
 /* 1: *ret is the URL of the proxy, slices of env's text or of `text`. 0: no proxy. ERR_CONFIG: the variable that
- * applies holds no URL of a proxy we can speak to (http; https for http targets). */
+ * applies holds no URL of a proxy we can speak to (http, socks5, socks5h; https for http targets). */
 MUSTCHECK int envproxy_pick(const struct envproxy *env, const struct gourl *target, struct gourl *ret,
                             struct strbuf *text, struct error *e);
 /* Value of Proxy-Authorization for a URL with user name (and password); false (nothing added) without one. */

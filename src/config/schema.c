@@ -228,10 +228,23 @@ static bool size_text(str s, int64_t *ret)
     return false;
 }
 
+bool schema_fractions(const struct schema_key *k)
+{
+    return k->kind == SCHEMA_SECS && (k->section == SEC_POLICY_LIMITS || k->section == SEC_LIMITS || k->section == SEC_RELOAD ||
+                                      k->section == SEC_SERIAL || k->section == SEC_FIFO);
+}
+
 static void read_number(struct loader *l, const struct schema_key *k, int64_t *to,
                         const struct ynode *n, const struct cpath *path)
 {
     int64_t v = 0;
+    if (n->type == YN_FLOAT && schema_fractions(k) && n->f > -1e15 && n->f < 1e15) {
+        v = (int64_t)n->f; /* for the bounds: away from them, were they overstepped by a fraction */
+        v += (n->f > (double)v && v >= k->hi) - (n->f < (double)v);
+        check_bounds(l, k, n, v, path);
+        *to = (int64_t)(n->f * 1000 + (n->f < 0 ? -0.5 : 0.5));
+        return;
+    }
     if (k->kind == SCHEMA_SIZE && n->type == YN_STR) {
         if (!size_text(n->text, &v)) {
             decode_wrong_type(l, n, path, "a size such as 65536 or \"64 KiB\"");
@@ -368,7 +381,9 @@ bool schema_show_key(const struct dumper *d, const struct schema_key *k, const v
     case SCHEMA_SIZE:
         return strbuf_addf(out, "%lld", (long long)*(const int64_t *)at);
     case SCHEMA_SECS:
-        return strbuf_addf(out, "%lld", (long long)(*(const msec *)at / 1000));
+        return *(const msec *)at > 0 && *(const msec *)at % 1000
+                   ? strbuf_addf(out, "%.10g", (double)*(const msec *)at / 1000)
+                   : strbuf_addf(out, "%lld", (long long)(*(const msec *)at / 1000));
     case SCHEMA_BOOL:
         return strbuf_add(out, *(const bool *)at ? S("true") : S("false"));
     case SCHEMA_STR:

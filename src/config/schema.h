@@ -80,6 +80,7 @@ schema_next(const struct schema_key *k); /* NULL after the section's last */
 #define SCHEMA_EACH(k, sec)                                                                        \
     for (const struct schema_key *k = schema_first(sec); k; k = schema_next(k))
 const struct schema_key *schema_find(enum schema_section sec, str key);
+bool schema_fractions(const struct schema_key *k); /* may its number of seconds have a fraction? (upstream's are cut) */
 /* The n-th word of "a, b, c"; STR_NONE past the end. */
 str schema_word(const char *words, size_t n);
 

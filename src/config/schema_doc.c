@@ -140,11 +140,14 @@ static bool number_schema(const struct schema_key *k, struct strbuf *out)
 {
     bool ok = strbuf_add(out, S("\"anyOf\":[{\"type\":[\"number\",\"null\"]"));
     /* fractions are cut off before the bounds are looked at: -0.5 is 0 */
-    if (ok && k->lo != INT64_MIN && k->lo <= 0)
+    bool exact = schema_fractions(k);
+    if (ok && k->lo != INT64_MIN && k->lo <= 0 && !exact)
         ok = strbuf_addf(out, ",\"exclusiveMinimum\":%lld", (long long)(k->lo - 1));
     else if (ok && k->lo != INT64_MIN)
         ok = strbuf_addf(out, ",\"minimum\":%lld", (long long)k->lo);
-    if (ok && k->hi != INT64_MAX)
+    if (ok && k->hi != INT64_MAX && exact)
+        ok = strbuf_addf(out, ",\"maximum\":%lld", (long long)k->hi);
+    else if (ok && k->hi != INT64_MAX)
         ok = strbuf_addf(out, ",\"exclusiveMaximum\":%lld", (long long)(k->hi + 1));
     if (ok && k->kind == SCHEMA_SIZE)
         ok =

@@ -38,7 +38,7 @@ static void fail(struct http_x *x, const struct error *e)
 {
     if (x->over)
         return;
-    enum http_stage at = x->stage;
+    enum http_stage at = x->retried && x->stage == HTTP_AT_DIAL ? HTTP_AT_SEND : x->stage;
     enter(x);
     set_over(x);
     x->cb->fail(x->ud, x, at, e);
@@ -189,8 +189,8 @@ static void on_dialed(void *ud, struct io_stream *s, const struct error *e)
 static void begin(struct http_x *x)
 {
     const struct http_pool_conf *c = &x->pool->conf;
-    /* After a dead one the other idle connections are as old; a new one is sure. */
-    struct http_link *l = x->retried ? NULL : pool_take(x->pool);
+    /* After a dead one the other idle connections are as old; a new one is sure. A streamed body cannot be sent twice. */
+    struct http_link *l = x->retried || x->streamed ? NULL : pool_take(x->pool);
     if (l) {
         use_link(x, l);
         return;
@@ -198,7 +198,9 @@ static void begin(struct http_x *x)
     bool via = c->via_host.len > 0;
     x->dial = io_dial(x->pool->loop, via ? c->via_host : c->host, via ? c->via_port : c->port, c->connect_ms,
                       c->keepalive_s, on_dialed, x);
-    if (via && c->tls)
+    if (via && c->via_socks)
+        io_dial_socks(x->dial, c->host, c->port, c->via_auth, c->handshake_ms > 0 ? c->handshake_ms : c->connect_ms);
+    else if (via && c->tls)
         io_dial_tunnel(x->dial, c->host, c->port, c->via_auth, c->handshake_ms);
     if (via ? c->tls || c->via_tls : c->tls)
         io_dial_secure(x->dial, c->handshake_ms);
@@ -236,7 +238,7 @@ struct http_x *http_x_start_streamed(struct http_pool *p, str head, bool chunked
                                      const struct http_x_cb *cb, void *ud)
 {
     struct http_x *x = start(p, head, NULL, 0, is_head_request, cb, ud);
-    x->streamed = true;
+    x->streamed = x->stopped = true;
     x->chunked_up = chunked;
     begin(x);
     return x;

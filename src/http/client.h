@@ -20,7 +20,7 @@ struct http_pool;
 struct http_x;
 
 enum http_stage {
-    HTTP_AT_DIAL,    /* nothing was sent */
+    HTTP_AT_DIAL,    /* nothing was sent, not on a reused connection either */
     HTTP_AT_SEND,    /* request partly or fully sent, no byte of a response */
     HTTP_AT_HEAD,    /* response head begun */
     HTTP_AT_BODY,    /* response head delivered */
@@ -47,6 +47,7 @@ struct http_pool_conf {
     bool tls;              /* see io/tls.h */
     msec handshake_ms;     /* of TLS, 0 = none */
     str via_host;          /* an HTTP proxy on the way: absolute targets, or CONNECT when tls; empty = none. Copied */
+    bool via_socks;        /* it is a SOCKS 5 proxy instead, and via_auth is from socks_auth (io/socks.h) */
     int via_port;
     bool via_tls;          /* the proxy itself speaks TLS; not together with tls */
     str via_auth;          /* Proxy-Authorization, may be empty; copied */
@@ -68,7 +69,8 @@ size_t http_pool_idle(const struct http_pool *p);
 struct http_x *http_x_start(struct http_pool *p, str head, const str *parts, size_t n, bool is_head_request,
                             const struct http_x_cb *cb, void *ud);
 /* As http_x_start for a body that is sent piece by piece with http_x_send (framing as the head says:
- * chunked or Content-Length); never retried once a byte of the body was sent. */
+ * chunked or Content-Length); always on a new connection, because it cannot be sent twice. `drained` comes when there
+ * is one: who waits for it knows that a failure of dialling has cost nothing. */
 struct http_x *http_x_start_streamed(struct http_pool *p, str head, bool chunked, bool is_head_request,
                                      const struct http_x_cb *cb, void *ud);
 /* Copies what the kernel does not take; false when above the high mark (16 KiB): stop until `drained`. */

@@ -43,7 +43,7 @@ void http_pool_reconf(struct http_pool *p, const struct http_pool_conf *conf)
     next.via_auth = copy(conf->via_auth);
     free_conf(p);
     p->conf = next;
-    if (next.via_host.len == 0 || next.tls)
+    if (next.via_host.len == 0 || next.tls || next.via_socks)
         return;
     bool v6 = str_chr(next.host, ':') >= 0;
     strbuf_addf(&p->absolute, v6 ? "http://[" STR_FMT "]" : "http://" STR_FMT, STR_ARG(next.host));

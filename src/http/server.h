@@ -80,6 +80,8 @@ str http_req_trailers(const struct http_req *r);
  * that head and body leave in one system call; at the latest it goes out at the end of the loop turn. Date is added
  * unless it was given. */
 struct strbuf *http_req_head_begin(struct http_req *r, int status, str reason);
+/* Before head_end: says "Connection: keep-alive" also where HTTP/1.1 need not, for readers of event streams. */
+void http_req_say_keep_alive(struct http_req *r);
 /* LENGTH: exactly `length` bytes follow. CHUNKED: unknown length (HTTP/1.0: until close). NONE: no body. */
 void http_req_head_end(struct http_req *r, enum http_body body, uint64_t length);
 /* Accepts all of it; returns false when the queue is now above the high mark (16 KiB): stop until `drained`. */

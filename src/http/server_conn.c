@@ -241,6 +241,8 @@ static void after_take(struct http_conn *c)
     if (full != c->paused) {
         c->paused = full;
         io_stream_read(c->io, !full);
+        if (c->state == CONN_OPEN)
+            set_timer(c, full ? GONE_LOOK_MS : 0);
     }
     if (c->pending.len == 0 && c->pending.ptr)
         strbuf_fini(&c->pending);
@@ -344,9 +346,18 @@ void conn_step(void *ud)
         take_pending(c);
 }
 
+static void on_eof(void *ud);
+
 void conn_timeout(void *ud)
 {
     struct http_conn *c = ud;
+    if (c->state == CONN_OPEN && c->paused) {
+        if (io_stream_hung_up(c->io))
+            on_eof(c);
+        else
+            set_timer(c, GONE_LOOK_MS);
+        return;
+    }
     if (c->state == CONN_HEAD) {
         give_reader(c);
         conn_answer_error(c, 408, S("the request head took too long"));

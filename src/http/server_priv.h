@@ -21,6 +21,8 @@
 #define DISCARD_MAX ((size_t)256 * 1024)
 /* After an early answer the client's bytes are read and dropped for this long, so that it can read it. */
 #define LINGER_MS 2000
+/* A client whose body nobody takes for the moment is not read; so often it is asked whether it is still there. */
+#define GONE_LOOK_MS 500
 #define HEAD_OUT_MAX (1u << 20)
 #define LISTENERS_MAX 16
 #define SPARE_REQS 64
@@ -65,7 +67,7 @@ struct http_req {
     str peer; /* kept when the stream is handed over (upgrades) */
     bool reading, body_done, body_end_told, continue_due, is_head, ended;
     /* answer */
-    bool begun, started, head_waits, finished, end_due, keep, no_body, cut;
+    bool begun, started, head_waits, finished, end_due, keep, say_keep, no_body, cut;
     enum http_end why;
     int status;
     enum http_body out_body;

@@ -138,6 +138,11 @@ static void add_framing(struct http_req *r, enum http_body body, uint64_t length
     }
 }
 
+void http_req_say_keep_alive(struct http_req *r)
+{
+    r->say_keep = true;
+}
+
 void http_req_head_end(struct http_req *r, enum http_body body, uint64_t length)
 {
     struct strbuf *b = &r->out;
@@ -145,7 +150,7 @@ void http_req_head_end(struct http_req *r, enum http_body body, uint64_t length)
     r->started = true;
     if (r->c->s->draining || r->continue_due)
         r->keep = false;
-    if (r->c->body == HTTP_BODY_LENGTH && !r->reading && r->c->body_left > DISCARD_MAX + PENDING_MARK)
+    if (r->c->body == HTTP_BODY_LENGTH && r->c->body_left > DISCARD_MAX + PENDING_MARK)
         r->keep = false; /* an early answer to a large upload */
     add_framing(r, body, length);
     if (r->status >= 200) {
@@ -153,7 +158,7 @@ void http_req_head_end(struct http_req *r, enum http_body body, uint64_t length)
             http_head_add(b, S("Date"), server_date(r->c->s));
         if (!r->keep)
             http_head_add(b, S("Connection"), S("close"));
-        else if (r->head.minor < 1)
+        else if (r->head.minor < 1 || r->say_keep)
             http_head_add(b, S("Connection"), S("keep-alive"));
     }
     ASSERT(strbuf_add(b, S("\r\n")));

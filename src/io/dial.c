@@ -2,6 +2,7 @@
 #include "io/dial.h"
 
 #include "base/check.h"
+#include "io/socks.h"
 #include "io/timer.h"
 #include "io/uvloop.h"
 
@@ -27,7 +28,8 @@ struct io_dial {
     } req;
     bool busy; /* a libuv request is open: memory must stay */
     bool over; /* fn was called, or must not be */
-    struct strbuf ask, answer; /* CONNECT; empty = no proxy */
+    struct strbuf ask, answer; /* CONNECT, or what is sent to a SOCKS proxy; empty = no proxy */
+    struct socks *socks;
     char beyond[256];          /* the host behind the proxy */
     msec tunnel_ms;
     bool secure;
@@ -45,6 +47,7 @@ static void maybe_free(struct io_dial *d)
     io_timer_fini(&d->deadline);
     strbuf_fini(&d->ask);
     strbuf_fini(&d->answer);
+    free(d->socks);
     free(d);
 }
 
@@ -121,6 +124,44 @@ static void tunnel_failed(struct io_dial *d, const char *what, str detail)
     end_with(d, &e);
 }
 
+static void tunnel_open(struct io_dial *d, size_t used)
+{
+    if (used != d->answer.len) {
+        tunnel_failed(d, "spoke before it was asked", STR_NONE);
+        return;
+    }
+    io_timer_clear(&d->deadline);
+    io_stream_read(d->s, false);
+    io_stream_set_cb(d->s, NULL, NULL);
+    secure_or_hand_over(d);
+}
+
+static void on_socks_data(void *ud, str bytes)
+{
+    struct io_dial *d = ud;
+    struct error e = { 0 };
+    size_t at = 0, used;
+    int rc;
+    if (!strbuf_add(&d->answer, bytes)) {
+        tunnel_failed(d, "answered with too much", STR_NONE);
+        return;
+    }
+    do {
+        strbuf_clear(&d->ask);
+        rc = socks_feed(d->socks, str_sub(strbuf_str(&d->answer), at, d->answer.len), &used, &d->ask, &e);
+        str text = strbuf_str(&d->ask);
+        if (rc == 0 && text.len)
+            io_stream_write(d->s, &text, 1);
+        at += used;
+    } while (rc == 0 && used);
+    if (rc < 0)
+        tunnel_failed(d, "", str_c(e.msg));
+    else if (rc == 1)
+        tunnel_open(d, at);
+    else
+        strbuf_consume(&d->answer, at);
+}
+
 static void on_tunnel_data(void *ud, str bytes)
 {
     struct io_dial *d = ud;
@@ -137,33 +178,30 @@ static void on_tunnel_data(void *ud, str bytes)
     str_cut(all, '\r', &line, &rest);
     if (!str_starts(line, S("HTTP/1.")) || line.len < 12 || line.ptr[8] != ' ' || line.ptr[9] != '2')
         tunnel_failed(d, "answered CONNECT with ", str_sub(line, 0, 100));
-    else if ((size_t)end + 4 != all.len)
-        tunnel_failed(d, "spoke before it was asked", STR_NONE);
-    else {
-        io_timer_clear(&d->deadline);
-        io_stream_read(d->s, false);
-        io_stream_set_cb(d->s, NULL, NULL);
-        secure_or_hand_over(d);
-    }
+    else
+        tunnel_open(d, (size_t)end + 4);
 }
 
 static void on_tunnel_eof(void *ud)
 {
-    tunnel_failed(ud, "closed the connection at CONNECT", STR_NONE);
+    struct io_dial *d = ud;
+    tunnel_failed(d, d->socks ? "closed the connection" : "closed the connection at CONNECT", STR_NONE);
 }
 
 static void on_tunnel_error(void *ud, int sys)
 {
-    tunnel_failed(ud, "CONNECT: ", str_c(uv_strerror(sys)));
+    struct io_dial *d = ud;
+    tunnel_failed(d, d->socks ? "" : "CONNECT: ", str_c(uv_strerror(sys)));
 }
 
 static void ask_proxy(struct io_dial *d)
 {
     static const struct io_stream_cb cb = { .data = on_tunnel_data, .eof = on_tunnel_eof, .error = on_tunnel_error };
+    static const struct io_stream_cb socks_cb = { .data = on_socks_data, .eof = on_tunnel_eof, .error = on_tunnel_error };
     str text = strbuf_str(&d->ask);
     if (d->tunnel_ms > 0)
         io_timer_set(&d->deadline, d->tunnel_ms);
-    io_stream_set_cb(d->s, &cb, d);
+    io_stream_set_cb(d->s, d->socks ? &socks_cb : &cb, d);
     io_stream_read(d->s, true);
     io_stream_write(d->s, &text, 1);
 }
@@ -183,6 +221,21 @@ void io_dial_tunnel(struct io_dial *d, str host, int port, str auth, msec limit_
     if (auth.len)
         strbuf_addf(&d->ask, "Proxy-Authorization: " STR_FMT "\r\n", STR_ARG(auth));
     strbuf_add(&d->ask, S("\r\n"));
+}
+
+void io_dial_socks(struct io_dial *d, str host, int port, str auth, msec limit_ms)
+{
+    ASSERT(!d->over);
+    d->ask = STRBUF(SOCKS_OUT_MAX);
+    d->answer = STRBUF(ANSWER_MAX);
+    d->tunnel_ms = limit_ms;
+    d->socks = mem_zalloc(sizeof *d->socks);
+    if (socks_begin(d->socks, host, port, auth, &d->ask, NULL) < 0) { /* fails at the first byte */
+        d->socks->host[0] = '\0';
+        (void)strbuf_add(&d->ask, S("\5\1\0"));
+    }
+    if (host.len < sizeof d->beyond)
+        memcpy(d->beyond, host.ptr, host.len);
 }
 
 static void on_deadline(void *ud)

@@ -22,6 +22,8 @@ void io_dial_secure(struct io_dial *d, msec handshake_ms);
 /* Directly after io_dial, which then connects to an HTTP proxy: asks it with CONNECT for a way to host:port, which is
  * what io_dial_secure secures. auth: value of Proxy-Authorization, may be empty. limit_ms for its answer, 0 = none. */
 void io_dial_tunnel(struct io_dial *d, str host, int port, str auth, msec limit_ms);
+/* The same by way of a SOCKS 5 proxy. auth: from socks_auth (io/socks.h), may be empty. */
+void io_dial_socks(struct io_dial *d, str host, int port, str auth, msec limit_ms);
 void io_dial_cancel(struct io_dial *d); /* fn will not be called; only before it was */
 
 #endif

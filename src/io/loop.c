@@ -5,6 +5,7 @@
 #include "io/timer.h"
 
 #include <inttypes.h>
+#include <time.h>
 
 /* Calls that are posted again and again from calls would starve the sockets: after so many, the next turn. */
 #define CALLS_PER_TURN 100000
@@ -23,14 +24,44 @@ static void run_calls(struct io_loop *l)
     }
 }
 
+static uint64_t cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Waiting for events takes no CPU, so this is the work of one turn. */
+static void measure(struct io_loop *l)
+{
+    uint64_t now = cpu_ns();
+    if (now - l->turn_cpu > l->longest_cpu)
+        l->longest_cpu = now - l->turn_cpu;
+    l->turn_cpu = now;
+}
+
 static void on_prepare(uv_prepare_t *h)
 {
     struct io_loop *l = h->data;
-    if (list_empty(&l->calls))
-        return;
-    run_calls(l);
-    if (l->one_turn)
+    bool any = !list_empty(&l->calls);
+    if (any)
+        run_calls(l);
+    if (l->watched)
+        measure(l);
+    if (any && l->one_turn)
         uv_stop(&l->uv); /* the turn had its event: do not wait for another */
+}
+
+void io_loop_watch(struct io_loop *l, bool on)
+{
+    l->watched = on;
+    l->longest_cpu = 0;
+    l->turn_cpu = on ? cpu_ns() : 0;
+}
+
+uint64_t io_loop_longest_us(const struct io_loop *l)
+{
+    return l->longest_cpu / 1000;
 }
 
 static void on_check(uv_check_t *h)

@@ -24,6 +24,10 @@ void io_loop_run(struct io_loop *l);
 void io_loop_stop(struct io_loop *l);
 /* One turn: waits for at least one event. False when there is nothing to wait for. */
 bool io_loop_turn(struct io_loop *l);
+/* Measures turns from now on, in CPU time of this thread: what one callback, or several of one turn, kept the others
+ * waiting for. Costs about half a microsecond a turn. */
+void io_loop_watch(struct io_loop *l, bool on);
+uint64_t io_loop_longest_us(const struct io_loop *l); /* since it is watched */
 /* Monotonic milliseconds, read once per turn. */
 msec io_loop_now(const struct io_loop *l);
 

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "io/stream_priv.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 
 static const struct io_stream_cb no_cb;
@@ -475,6 +476,15 @@ void io_stream_finish(struct io_stream *s)
     /* The queue is libuv's only while a job is open, so it need not know about this. */
     if (shutdown(fd, SHUT_WR) != 0 && s->is_pipe)
         io_stream_close(s);
+}
+
+bool io_stream_hung_up(const struct io_stream *s)
+{
+    uv_os_fd_t fd;
+    if (s->closing || uv_fileno((const uv_handle_t *)&s->h.s, &fd) != 0)
+        return true;
+    struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+    return poll(&p, 1, 0) > 0;
 }
 
 static void on_closed(uv_handle_t *h)

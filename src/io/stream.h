@@ -48,6 +48,8 @@ void io_stream_finish(struct io_stream *s);
 void io_stream_close(struct io_stream *s);
 /* Close with RST, so that the peer sees a cut and not an end (TCP; else as close). */
 void io_stream_reset(struct io_stream *s);
+/* Has the peer closed its side, or is it gone? Also true while bytes that it sent before are still unread. */
+bool io_stream_hung_up(const struct io_stream *s);
 /* "127.0.0.1" / "::1" / "unix"; valid as long as the stream. */
 str io_stream_peer(const struct io_stream *s);
 /* A stream over a connected descriptor (TCP or Unix socket, pipe), which it owns from then on; NULL on

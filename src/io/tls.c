@@ -3,54 +3,12 @@
 
 #include "base/check.h"
 #include "base/log.h"
-#include "io/stream_priv.h"
-#include "io/timer.h"
+#include "io/tls_priv.h"
 
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
-
-/* The largest piece of plaintext that one record carries. */
-#define RECORD ((size_t)16 * 1024)
 /* Borrowed bytes are encrypted in pieces of this size, each when the one before has gone to the kernel. */
-#define STRIDE (4 * RECORD)
+#define STRIDE (4 * IO_TLS_RECORD)
 /* A buffer that grew beyond this is not kept. */
 #define KEEP_MAX ((size_t)128 * 1024)
-
-static const unsigned char alpn[] = "\x08http/1.1";
-#define ALPN_LEN (sizeof alpn - 1)
-
-/* What all filters of a loop share; nothing of it holds bytes between two calls. */
-struct io_tls_loop {
-    SSL_CTX *client;
-    BIO_METHOD *bio;
-    struct strbuf out;  /* what the library has just encrypted */
-    char plain[RECORD]; /* what it has just decrypted: valid during `data` */
-    char join[RECORD];  /* small parts become one record */
-};
-
-struct io_tls {
-    struct io_stream *s;
-    struct io_tls_loop *shared;
-    SSL *ssl;
-    str in;             /* ciphertext at hand; empty outside of pump() */
-    struct strbuf kept; /* ciphertext that waits for credit */
-    struct strbuf pend; /* plaintext that waits for the handshake */
-    str held[16];       /* borrowed plaintext that is not encrypted yet */
-    size_t held_at, n_held;
-    struct io_call step; /* pumps, or reports `why` */
-    struct io_timer limit;
-    io_tls_fn *fn; /* of a client; NULL once called */
-    void *ud;
-    int raw_end; /* how the stream below ended; 0 = it goes on */
-    bool server, open, failed, want, ended, bye;
-    char host[256];
-};
-
-struct io_tls_server {
-    SSL_CTX *ctx;
-    char *cert_file, *key_file;
-};
 
 static void pump(struct io_tls *t);
 
@@ -87,6 +45,16 @@ static long bio_ctrl(BIO *b, int cmd, long num, void *ptr)
     return cmd == BIO_CTRL_FLUSH;
 }
 
+BIO_METHOD *io_tls_bio_method(void)
+{
+    BIO_METHOD *m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "stream");
+    ASSERT(m);
+    BIO_meth_set_read(m, bio_read);
+    BIO_meth_set_write(m, bio_write);
+    BIO_meth_set_ctrl(m, bio_ctrl);
+    return m;
+}
+
 /* Hands over what the library has encrypted. */
 static void send_out(struct io_tls *t)
 {
@@ -98,55 +66,6 @@ static void send_out(struct io_tls *t)
         strbuf_fini(b);
     else
         strbuf_clear(b);
-}
-
-static SSL_CTX *new_ctx(const SSL_METHOD *method)
-{
-    SSL_CTX *c = SSL_CTX_new(method);
-    ASSERT(c);
-    SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION);
-    SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-    return c;
-}
-
-static struct io_tls_loop *shared_of(struct io_loop *l)
-{
-    if (l->tls)
-        return l->tls;
-    struct io_tls_loop *g = mem_zalloc(sizeof *g);
-    g->out = STRBUF(SIZE_MAX / 4);
-    g->bio = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "stream");
-    ASSERT(g->bio);
-    BIO_meth_set_read(g->bio, bio_read);
-    BIO_meth_set_write(g->bio, bio_write);
-    BIO_meth_set_ctrl(g->bio, bio_ctrl);
-    l->tls = g;
-    return g;
-}
-
-static SSL_CTX *client_ctx(struct io_tls_loop *g)
-{
-    if (g->client)
-        return g->client;
-    g->client = new_ctx(TLS_client_method());
-    SSL_CTX_set_verify(g->client, SSL_VERIFY_PEER, NULL);
-    /* A store that cannot be read is an empty one: then nothing is trusted, and every handshake says so. */
-    (void)SSL_CTX_set_default_verify_paths(g->client);
-    ASSERT(SSL_CTX_set_alpn_protos(g->client, alpn, ALPN_LEN) == 0);
-    return g->client;
-}
-
-void io_tls_loop_stop(struct io_loop *l)
-{
-    struct io_tls_loop *g = l->tls;
-    if (!g)
-        return;
-    l->tls = NULL;
-    SSL_CTX_free(g->client);
-    BIO_meth_free(g->bio);
-    strbuf_fini(&g->out);
-    free(g);
 }
 
 /* --- failures --- */
@@ -182,6 +101,15 @@ static void handshake_failed(struct io_tls *t, const struct error *e, int sys)
     } else if (fn) {
         fn(t->ud, e);
     }
+}
+
+/* Of a client, at its first step: the stream exists, but nothing can encrypt it. */
+static void no_library(struct io_tls *t)
+{
+    struct error e = { 0 };
+    if (tls_lib_load(&e) == 0)
+        error_set(&e, ERR_SYS, "TLS was not available"); /* now it is: the next connection will have it */
+    handshake_failed(t, &e, UV_ENOTSUP);
 }
 
 static void on_limit(void *ud)
@@ -233,12 +161,12 @@ static void encrypt(struct io_tls *t, const str *parts, size_t n)
     for (size_t i = 0; i < n; i++) {
         str p = parts[i];
         while (p.len) {
-            size_t k = p.len < RECORD - used ? p.len : RECORD - used;
-            bool whole = used == 0 && (k == RECORD || i + 1 == n);
+            size_t k = p.len < IO_TLS_RECORD - used ? p.len : IO_TLS_RECORD - used;
+            bool whole = used == 0 && (k == IO_TLS_RECORD || i + 1 == n);
             if (!whole)
                 memcpy(join + used, p.ptr, k);
             used += k;
-            if (whole || used == RECORD) {
+            if (whole || used == IO_TLS_RECORD) {
                 if (!put(t, whole ? p.ptr : join, used))
                     return;
                 used = 0;
@@ -270,10 +198,10 @@ static void push(struct io_tls *t)
     while (t->open && t->n_held && !t->failed && io_raw_queued(s) == 0 && !s->job) {
         for (size_t did = 0; did < STRIDE && t->n_held;) {
             str *p = &t->held[t->held_at];
-            size_t k = p->len < RECORD ? p->len : RECORD;
-            if (t->n_held > 1 && p->len < RECORD) { /* a head, and the body that follows it */
+            size_t k = p->len < IO_TLS_RECORD ? p->len : IO_TLS_RECORD;
+            if (t->n_held > 1 && p->len < IO_TLS_RECORD) { /* a head, and the body that follows it */
                 str two[2] = { *p, p[1] };
-                size_t more = RECORD - k < two[1].len ? RECORD - k : two[1].len;
+                size_t more = IO_TLS_RECORD - k < two[1].len ? IO_TLS_RECORD - k : two[1].len;
                 two[1].len = more;
                 encrypt(t, two, 2);
                 p[1] = str_sub(p[1], more, p[1].len);
@@ -385,7 +313,7 @@ static void take(struct io_tls *t)
     struct io_stream *s = t->s;
     size_t n = 0;
     ERR_clear_error();
-    int rc = SSL_read_ex(t->ssl, t->shared->plain, RECORD, &n);
+    int rc = SSL_read_ex(t->ssl, t->shared->plain, IO_TLS_RECORD, &n);
     int why = rc == 1 ? SSL_ERROR_NONE : SSL_get_error(t->ssl, rc);
     send_out(t); /* answers of the protocol itself */
     switch (why) {
@@ -451,7 +379,10 @@ static void on_step(void *ud)
     struct io_tls *t = ud;
     struct io_loop *l = t->s->loop;
     io_reads_begin(l);
-    pump(t);
+    if (t->ssl)
+        pump(t);
+    else
+        no_library(t);
     io_reads_end(l);
 }
 
@@ -501,7 +432,8 @@ void io_tls_closing(struct io_tls *t, bool cut)
 
 void io_tls_free(struct io_tls *t)
 {
-    SSL_free(t->ssl);
+    if (t->ssl)
+        SSL_free(t->ssl);
     strbuf_fini(&t->kept);
     strbuf_fini(&t->pend);
     free(t);
@@ -509,18 +441,11 @@ void io_tls_free(struct io_tls *t)
 
 /* --- beginnings --- */
 
-static struct io_tls *attach(struct io_stream *s, SSL_CTX *ctx, msec timeout_ms)
+static struct io_tls *attach(struct io_stream *s, msec timeout_ms)
 {
     ASSERT(!s->tls && !s->closing);
     struct io_tls *t = mem_zalloc(sizeof *t);
     t->s = s;
-    t->shared = shared_of(s->loop);
-    t->ssl = SSL_new(ctx);
-    BIO *b = BIO_new(t->shared->bio);
-    ASSERT(t->ssl && b);
-    BIO_set_data(b, t);
-    BIO_set_init(b, 1);
-    SSL_set_bio(t->ssl, b, b);
     t->kept = t->pend = STRBUF(SIZE_MAX / 4);
     io_call_init(&t->step, on_step, t);
     io_timer_init(&t->limit, s->loop, "tls handshake", on_limit, t);
@@ -530,15 +455,33 @@ static struct io_tls *attach(struct io_stream *s, SSL_CTX *ctx, msec timeout_ms)
     return t;
 }
 
+static void begin(struct io_tls *t, SSL_CTX *ctx)
+{
+    t->shared = io_tls_shared(t->s->loop);
+    t->ssl = SSL_new(ctx);
+    BIO *b = BIO_new(t->shared->bio);
+    ASSERT(t->ssl && b);
+    BIO_set_data(b, t);
+    BIO_set_init(b, 1);
+    SSL_set_bio(t->ssl, b, b);
+    io_raw_read(t->s, true);
+}
+
 void io_stream_tls_connect(struct io_stream *s, str host, msec timeout_ms, io_tls_fn *fn, void *ud)
 {
-    struct io_tls *t = attach(s, client_ctx(shared_of(s->loop)), timeout_ms);
-    X509_VERIFY_PARAM *v = SSL_get0_param(t->ssl);
+    struct io_tls *t = attach(s, timeout_ms);
     t->fn = fn;
     t->ud = ud;
     if (host.len >= sizeof t->host)
         host.len = sizeof t->host - 1; /* no such name exists: the certificate will not fit */
     memcpy(t->host, host.ptr, host.len);
+    io_call_post(s->loop, &t->step);
+    if (tls_lib_load(NULL) < 0) {
+        t->failed = true; /* told by the step */
+        return;
+    }
+    begin(t, io_tls_client_ctx(io_tls_shared(s->loop)));
+    X509_VERIFY_PARAM *v = SSL_get0_param(t->ssl);
     X509_VERIFY_PARAM_set_hostflags(v, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     if (X509_VERIFY_PARAM_set1_ip_asc(v, t->host) != 1) {
         ERR_clear_error();
@@ -546,97 +489,14 @@ void io_stream_tls_connect(struct io_stream *s, str host, msec timeout_ms, io_tl
         SSL_set_tlsext_host_name(t->ssl, t->host);
     }
     SSL_set_connect_state(t->ssl);
-    io_raw_read(s, true);
-    io_call_post(s->loop, &t->step);
 }
 
 void io_stream_tls_accept(struct io_stream *s, struct io_tls_server *srv, msec timeout_ms)
 {
-    struct io_tls *t = attach(s, srv->ctx, timeout_ms);
+    struct io_tls *t = attach(s, timeout_ms);
     t->server = true;
     str peer = io_stream_peer(s);
     memcpy(t->host, peer.ptr, peer.len < sizeof t->host ? peer.len : 0);
+    begin(t, srv->ctx);
     SSL_set_accept_state(t->ssl);
-    io_raw_read(s, true);
-}
-
-/* --- the certificate of a server --- */
-
-static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
-                       unsigned in_len, void *ud)
-{
-    unsigned char *got = NULL;
-    (void)ssl;
-    (void)ud;
-    if (SSL_select_next_proto(&got, out_len, alpn, ALPN_LEN, in, in_len) != OPENSSL_NPN_NEGOTIATED)
-        return SSL_TLSEXT_ERR_ALERT_FATAL;
-    *out = got;
-    return SSL_TLSEXT_ERR_OK;
-}
-
-/* Never asks at the terminal. */
-static int no_passphrase(char *buf, int size, int writing, void *ud)
-{
-    (void)buf;
-    (void)size;
-    (void)writing;
-    (void)ud;
-    return 0;
-}
-
-static int refuse(SSL_CTX *c, struct error *e, const char *what, const char *file)
-{
-    unsigned long code = ERR_peek_error(), last = ERR_peek_last_error();
-    const char *text = ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : ERR_reason_error_string(last);
-    error_set(e, ERR_CONFIG, "%s %s: %s", what, file, text ? text : "cannot be used");
-    ERR_clear_error();
-    SSL_CTX_free(c);
-    return ERR_CONFIG;
-}
-
-static int load_pair(const struct io_tls_server *t, SSL_CTX **ret, struct error *e)
-{
-    SSL_CTX *c = new_ctx(TLS_server_method());
-    SSL_CTX_set_default_passwd_cb(c, no_passphrase);
-    SSL_CTX_set_options(c, SSL_OP_CIPHER_SERVER_PREFERENCE);
-    SSL_CTX_set_alpn_select_cb(c, choose_alpn, NULL);
-    ERR_clear_error();
-    if (SSL_CTX_use_certificate_chain_file(c, t->cert_file) != 1)
-        return refuse(c, e, "certificate file", t->cert_file);
-    if (SSL_CTX_use_PrivateKey_file(c, t->key_file, SSL_FILETYPE_PEM) != 1 || SSL_CTX_check_private_key(c) != 1)
-        return refuse(c, e, "key file", t->key_file);
-    *ret = c;
-    return 0;
-}
-
-struct io_tls_server *io_tls_server_new(const char *cert_file, const char *key_file, struct error *e)
-{
-    struct io_tls_server *t = mem_zalloc(sizeof *t);
-    t->cert_file = mem_strdup(cert_file);
-    t->key_file = mem_strdup(key_file);
-    if (load_pair(t, &t->ctx, e) == 0)
-        return t;
-    io_tls_server_free(t);
-    return NULL;
-}
-
-int io_tls_server_reload(struct io_tls_server *t, struct error *e)
-{
-    SSL_CTX *c;
-    int rc = load_pair(t, &c, e);
-    if (rc < 0)
-        return rc;
-    SSL_CTX_free(t->ctx);
-    t->ctx = c;
-    return 0;
-}
-
-void io_tls_server_free(struct io_tls_server *t)
-{
-    if (!t)
-        return;
-    SSL_CTX_free(t->ctx);
-    free(t->cert_file);
-    free(t->key_file);
-    free(t);
 }

@@ -7,7 +7,8 @@
  * Owns: the filter belongs to its stream and goes with it.
  * Limits: the handshake has a time limit, 0 = none. Per connection at most one record (16 KiB) of either
  *       direction, and IO_READ_SIZE while reading is off. Renegotiation is refused.
- * The only file that includes OpenSSL.
+ * OpenSSL is loaded when the first of these functions needs it (tls_lib.h). When it cannot be, a client is told so
+ * as of a failed handshake, and there is no server.
  */
 #ifndef LUASWAP_IO_TLS_H
 #define LUASWAP_IO_TLS_H

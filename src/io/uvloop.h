@@ -14,6 +14,8 @@ struct io_loop {
     uv_prepare_t before_poll; /* both run the posted calls; they do not keep the loop alive */
     uv_check_t after_poll;
     struct list calls;
+    bool watched;         /* turns are measured */
+    uint64_t turn_cpu, longest_cpu; /* ns of CPU: of the thread when this turn began; of the longest one */
     /* timers: a heap by `at`; one uv timer for all of them */
     uv_timer_t clock;
     struct io_timer **heap;

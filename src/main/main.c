@@ -8,11 +8,14 @@
 #include "main/demo.h"
 #include "main/demo_model.h"
 #include "main/options.h"
+#include "main/policy_watch.h"
+#include "main/trace_record.h"
 #include "main/version.h"
 #include "process/supervise.h"
 #include "proxy/reload.h"
 #include "proxy/server.h"
 #include "sim/policy_cli.h"
+#include "sim/rehearse.h"
 
 #include <malloc.h>
 #include <signal.h>
@@ -29,8 +32,11 @@ struct program {
     const struct options *options;
     bool demo;
     struct io_watch *watches[2]; /* of the file, of the folder; NULL = not watched */
+    struct policy_watch policies; /* empty without -watch-config */
     struct io_call reload;       /* all reasons of one turn are one reload */
     struct wall loaded;          /* just before the configuration was read for the first time */
+    struct config *next;         /* its policies are being rehearsed; NULL = none */
+    bool again;                  /* another reload was asked for meanwhile */
     int stops;                   /* SIGINT and SIGTERM seen */
 };
 
@@ -117,23 +123,57 @@ static void log_issues(const struct config_report *report)
     }
 }
 
+static void take_over(struct program *p, struct config *next)
+{
+    struct error e = { 0 };
+    if (server_reload(p->srv, next, &e) < 0)
+        log_error("config", "the new configuration cannot be used; everything stays as it was: %s", e.msg);
+}
+
+static void want_reload(void *ud);
+
+static void on_rehearsed(void *ud, int rc, const char *why)
+{
+    struct program *p = ud;
+    struct config *next = p->next;
+    p->next = NULL;
+    if (p->srv->phase != SERVER_RUNNING) {
+        /* too late */
+    } else if (p->again) { /* what was rehearsed may be old by now */
+        want_reload(p);
+    } else if (rc < 0) {
+        log_error("config", "the new configuration cannot be used; everything stays as it was: %s", why);
+    } else {
+        take_over(p, next);
+    }
+    p->again = false;
+    config_unref(next);
+}
+
 static void on_reload(void *ud)
 {
     struct program *p = ud;
     struct config *next = NULL;
     struct config_report report;
-    struct error e = { 0 };
     if (!p->srv || p->srv->phase != SERVER_RUNNING)
         return;
+    if (p->next) {
+        p->again = true;
+        return;
+    }
     struct config_sources src = { .file = p->options->config, .dir = p->options->config_dir, .getenv = environment,
                                   .previous = p->srv->cfg };
     config_report_init(&report);
     int rc = config_load(&src, &next, &report);
     log_issues(&report);
+    if (rc == 0 && p->options->watch)
+        policy_watch_set(&p->policies, p->loop, p->srv->cfg, next, want_reload, p);
     if (rc < 0) {
         log_error("config", "the new configuration has errors; everything stays as it was");
-    } else if (server_reload(p->srv, next, &e) < 0) {
-        log_error("config", "the new configuration cannot be used; everything stays as it was: %s", e.msg);
+    } else if (policy_rehearse_config(p->srv, next, on_rehearsed, p)) {
+        p->next = config_ref(next);
+    } else {
+        take_over(p, next);
     }
     config_report_fini(&report);
     config_unref(next);
@@ -175,8 +215,15 @@ static void watch(struct program *p)
             log_info("config", "watching %s%s", paths[i], io_watch_polls(p->watches[i]) ? " (a look every 2 s)" : "");
         late = late || changed_since(paths[i], p->loaded);
     }
-    for (size_t i = 0; i < p->srv->cfg->n_files && !p->demo; i++)
-        late = late || changed_since(p->srv->cfg->files[i].ptr, p->loaded);
+    const struct config *cfg = p->srv->cfg;
+    for (size_t i = 0; i < cfg->n_files && !p->demo; i++)
+        late = late || changed_since(cfg->files[i].ptr, p->loaded);
+    policy_watch_set(&p->policies, p->loop, p->demo ? NULL : cfg, NULL, want_reload, p);
+    for (size_t i = 0; i < cfg->n_policies && !p->demo; i++) {
+        char path[4096];
+        snprintf(path, sizeof path, STR_FMT, STR_ARG(cfg->policies[i].file));
+        late = late || changed_since(path, p->loaded);
+    }
     if (late)
         want_reload(p);
 }
@@ -187,6 +234,7 @@ static void unwatch(struct program *p)
         io_watch_free(p->watches[i]);
         p->watches[i] = NULL;
     }
+    policy_watch_clear(&p->policies);
     io_call_cancel(&p->reload);
 }
 
@@ -298,6 +346,7 @@ static int serve(const struct options *o, struct config *cfg, bool demo, struct 
         .route = api_route,
         .api = api,
         .build = { LUASWAP_VERSION, LUASWAP_COMMIT, LUASWAP_DATE },
+        .rehearser = { rehearse_traffic, rehearse_traffic_free, rehearse_run },
     };
     struct error e = { 0 };
     int status = 1;
@@ -342,6 +391,8 @@ int main(int argc, char **argv)
         return supervise_main(argc, argv);
     if (argc > 1 && str_eq(str_c(argv[1]), S("demo-model")))
         return demo_model_main(argc - 1, argv + 1);
+    if (trace_record_wanted(argc - 1, argv + 1))
+        return trace_record_main(argc - 1, argv + 1);
     if (argc > 1 && policy_cli_knows(argv[1]))
         return policy_cli_main(argc - 1, argv + 1);
     bool demo = argc > 1 && str_eq(str_c(argv[1]), S("demo"));

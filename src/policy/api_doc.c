@@ -28,8 +28,48 @@ static const struct {
 #include "policy/api.def"
 };
 static const struct {
+    const char *table, *name, *lua, *doc;
+} values[] = {
+#define VALUE(table, name, lua, doc) { table, name, lua, doc },
+#include "policy/api.def"
+};
+static const struct {
+    const char *name, *lua, *doc;
+} members[] = {
+#define MEMBER(name, lua, doc) { name, lua, doc },
+#include "policy/api.def"
+};
+static const struct {
+    const char *cls, *name, *lua, *doc;
+} answers[] = {
+#define ANSWER(cls, name, lua, doc) { #cls, name, lua, doc },
+#include "policy/api.def"
+};
+static const struct {
+    const char *name, *doc;
+} capabilities[] = {
+#define CAPABILITY(name, doc) { name, doc },
+#include "policy/api.def"
+};
+static const struct policy_deprecated deprecated[] = {
+#define DEPRECATED(name, since, instead) { name, since, instead },
+#include "policy/api.def"
+    { NULL, NULL, NULL },
+};
+static const struct {
     const char *type, *cls;
 } types[] = { { "request", "Request" }, { "model", "Model" }, { "swap", "Swap" }, { "queue", "Queue" }, { "gpu", "Gpu" } };
+
+const struct policy_deprecated *policy_api_deprecated(const char *name, const struct policy_deprecated *more, size_t n)
+{
+    for (size_t i = 0; deprecated[i].name; i++)
+        if (strcmp(deprecated[i].name, name) == 0)
+            return &deprecated[i];
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(more[i].name, name) == 0)
+            return &more[i];
+    return NULL;
+}
 
 static void member(struct strbuf *b, const char *key, const char *value, bool more)
 {
@@ -80,7 +120,99 @@ void policy_api_json(struct strbuf *b)
         member(b, "doc", funcs[i].doc, false);
         strbuf_addc(b, '}');
     }
+    strbuf_add(b, S("],\"values\":["));
+    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
+        char name[80];
+        snprintf(name, sizeof(name), "luaswap.%s%s%s", values[i].table, values[i].table[0] ? "." : "", values[i].name);
+        strbuf_add(b, i ? S(",{") : S("{"));
+        member(b, "name", name, true);
+        member(b, "type", values[i].lua, true);
+        member(b, "doc", values[i].doc, false);
+        strbuf_addc(b, '}');
+    }
+    strbuf_add(b, S("],\"members\":["));
+    for (size_t i = 0; i < ARRAY_LEN(members); i++) {
+        strbuf_add(b, i ? S(",{") : S("{"));
+        member(b, "name", members[i].name, true);
+        member(b, "type", members[i].lua, true);
+        member(b, "doc", members[i].doc, false);
+        strbuf_addc(b, '}');
+    }
+    strbuf_add(b, S("],\"answers\":["));
+    for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
+        strbuf_add(b, i ? S(",{") : S("{"));
+        member(b, "of", answers[i].cls, true);
+        member(b, "name", answers[i].name, true);
+        member(b, "type", answers[i].lua, true);
+        member(b, "doc", answers[i].doc, false);
+        strbuf_addc(b, '}');
+    }
+    strbuf_add(b, S("],\"capabilities\":["));
+    for (size_t i = 0; i < ARRAY_LEN(capabilities); i++) {
+        strbuf_add(b, i ? S(",{") : S("{"));
+        member(b, "name", capabilities[i].name, true);
+        member(b, "doc", capabilities[i].doc, false);
+        strbuf_addc(b, '}');
+    }
+    strbuf_add(b, S("],\"deprecated\":["));
+    for (size_t i = 0; deprecated[i].name; i++) {
+        strbuf_add(b, i ? S(",{") : S("{"));
+        member(b, "name", deprecated[i].name, true);
+        member(b, "since", deprecated[i].since, true);
+        member(b, "instead", deprecated[i].instead, false);
+        strbuf_addc(b, '}');
+    }
     strbuf_add(b, S("]}\n"));
+}
+
+static void lua_row(struct strbuf *b, const char *const *keys, const char *const *texts, size_t n)
+{
+    strbuf_add(b, S("  {"));
+    for (size_t i = 0; i < n; i++) {
+        strbuf_addf(b, "%s %s = \"", i ? "," : "", keys[i]);
+        strbuf_add_json(b, str_c(texts[i]));
+        strbuf_addc(b, '"');
+    }
+    strbuf_add(b, S(" },\n"));
+}
+#define LUA_ROW(b, n, k, ...) lua_row(b, (const char *const[])k, (const char *const[]){ __VA_ARGS__ }, n)
+#define KEYS(...) { __VA_ARGS__ }
+
+void policy_api_lua(struct strbuf *b)
+{
+    strbuf_addf(b, "return { level = %d, compatible = %d,\nhooks = {\n", POLICY_API_LEVEL, POLICY_API_COMPATIBLE);
+    for (size_t i = 0; i < ARRAY_LEN(hooks); i++)
+        LUA_ROW(b, 4, KEYS("name", "kind", "args", "ret"), hooks[i].name, hooks[i].kind, hooks[i].args, hooks[i].ret);
+    strbuf_add(b, S("}, fields = {\n"));
+    for (size_t t = 0; t < ARRAY_LEN(types); t++)
+        for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+            if (strcmp(fields[i].type, types[t].type) == 0)
+                LUA_ROW(b, 4, KEYS("of", "name", "type", "doc"), types[t].cls, fields[i].name, fields[i].lua, fields[i].doc);
+    strbuf_add(b, S("}, methods = {\n"));
+    for (size_t t = 0; t < ARRAY_LEN(types); t++)
+        for (size_t i = 0; i < ARRAY_LEN(methods); i++)
+            if (strcmp(methods[i].type, types[t].type) == 0)
+                LUA_ROW(b, 4, KEYS("of", "name", "sig", "doc"), types[t].cls, methods[i].name, methods[i].sig, methods[i].doc);
+    strbuf_add(b, S("}, funcs = {\n"));
+    for (size_t i = 0; i < ARRAY_LEN(funcs); i++)
+        LUA_ROW(b, 5, KEYS("table", "name", "phases", "sig", "ret"), funcs[i].table, funcs[i].name, funcs[i].phases, funcs[i].sig,
+                funcs[i].ret);
+    strbuf_add(b, S("}, values = {\n"));
+    for (size_t i = 0; i < ARRAY_LEN(values); i++)
+        LUA_ROW(b, 2, KEYS("table", "name"), values[i].table, values[i].name);
+    strbuf_add(b, S("}, members = {\n"));
+    for (size_t i = 0; i < ARRAY_LEN(members); i++)
+        LUA_ROW(b, 2, KEYS("name", "type"), members[i].name, members[i].lua);
+    strbuf_add(b, S("}, answers = {\n"));
+    for (size_t i = 0; i < ARRAY_LEN(answers); i++)
+        LUA_ROW(b, 3, KEYS("of", "name", "type"), answers[i].cls, answers[i].name, answers[i].lua);
+    strbuf_add(b, S("}, capabilities = {\n"));
+    for (size_t i = 0; i < ARRAY_LEN(capabilities); i++)
+        LUA_ROW(b, 2, KEYS("name", "doc"), capabilities[i].name, capabilities[i].doc);
+    strbuf_add(b, S("}, deprecated = {\n"));
+    for (size_t i = 0; deprecated[i].name; i++)
+        LUA_ROW(b, 3, KEYS("name", "since", "instead"), deprecated[i].name, deprecated[i].since, deprecated[i].instead);
+    strbuf_add(b, S("} }\n"));
 }
 
 /* "(a: string, b?: table)" as "---@param" lines and the bare names. */
@@ -136,12 +268,6 @@ static void class_of(struct strbuf *b, const char *type, const char *cls)
 }
 
 static const char extra[] =
-    "\n---@class luaswap.Plan\n---@field evict string[]\n---@field when? \"idle\"|\"drain\"|\"kill\"\n---@field grace? number\n"
-    "---@field why? string\n"
-    "\n---@class luaswap.Route\n---@field model? string\n---@field models? string[]\n---@field priority? number\n"
-    "---@field deadline? number\n---@field tags? table\n"
-    "\n---@class luaswap.Admission\n---@field priority? number\n---@field deadline? number\n---@field class? string\n"
-    "\n---@class luaswap.Retry\n---@field retry boolean\n---@field model? string\n---@field delay? number\n"
     "\n---@class luaswap.Start\n---@field reason \"start\"|\"reload\"|\"retry\"\n---@field from? string\n"
     "\n---@class luaswap.Stop\n---@field reason \"reload\"|\"shutdown\"|\"disable\"\n---@field kind? string\n"
     "\n---@class luaswap.Hold\n---@class luaswap.Reject\n"
@@ -158,21 +284,49 @@ static const char extra[] =
     "\n---@class luaswap.Window\n---@field add fun(self, x: number)\n---@field sum fun(self): number\n"
     "---@field count fun(self): integer\n";
 
+/* "number?" -> name? and number */
+static void optional_field(struct strbuf *b, const char *name, const char *lua, const char *doc)
+{
+    str type = str_c(lua);
+    bool optional = false;
+    if (type.len > 1 && type.ptr[type.len - 1] == '?') {
+        optional = true;
+        type.len--;
+    } else if (type.len > 4 && str_eq(str_sub(type, type.len - 4, 4), S("|nil"))) {
+        optional = true;
+        type.len -= 4;
+    }
+    if (type.len > 1 && type.ptr[0] == '(') /* (fun(...): x)? */
+        type = str_sub(type, 1, type.len - 2);
+    strbuf_addf(b, "---@field %s%s " STR_FMT "%s%s\n", name, optional ? "?" : "", STR_ARG(type), doc[0] ? " " : "", doc);
+}
+
+static void answer_classes(struct strbuf *b)
+{
+    for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
+        if (i == 0 || strcmp(answers[i].cls, answers[i - 1].cls) != 0)
+            strbuf_addf(b, "\n---@class luaswap.%s\n", answers[i].cls);
+        optional_field(b, answers[i].name, answers[i].lua, answers[i].doc);
+    }
+}
+
 void policy_api_luacats(struct strbuf *b)
 {
     strbuf_add(b, S("-- meta.lua: types of the policy API for editors; made by `luaswap policy api --luacats` from "
-                    "src/policy/api.def.\n-- luacheck: ignore\n---@meta luaswap\n\n---@class luaswap.Policy\n---@field api integer\n"
-                    "---@field name string\n---@field version? string\n---@field requires? string[]\n"
-                    "---@field settings? table<string, table>\n---@field fast_ready? boolean\n---@field plan_ready? boolean\n"
-                    "---@field classic? boolean\n---@field tick_interval? number\n"
-                    "---@field migrate? fun(state: table, version: string): table\n"));
+                    "src/policy/api.def.\n-- luacheck: ignore\n---@meta luaswap\n\n---@class luaswap.Policy\n"));
+    for (size_t i = 0; i < ARRAY_LEN(members); i++)
+        optional_field(b, members[i].name, members[i].lua, members[i].doc);
     for (size_t i = 0; i < ARRAY_LEN(hooks); i++)
         strbuf_addf(b, "---@field %s? fun(%s): %s %s\n", hooks[i].name, hooks[i].args, hooks[i].ret, hooks[i].doc);
     for (size_t i = 0; i < ARRAY_LEN(types); i++)
         class_of(b, types[i].type, types[i].cls);
+    answer_classes(b);
     strbuf_add(b, str_c(extra));
-    strbuf_add(b, S("\n---@class luaswap\n---@field api_level integer\n---@field api_compatible integer\n---@field version string\n"
-                    "---@field config table\n---@field state table\nluaswap = {}\n"));
+    strbuf_add(b, S("\n---@class luaswap\n"));
+    for (size_t i = 0; i < ARRAY_LEN(values); i++)
+        if (!values[i].table[0])
+            strbuf_addf(b, "---@field %s %s %s\n", values[i].name, values[i].lua, values[i].doc);
+    strbuf_add(b, S("luaswap = {}\n"));
     static const char *const tables[] = { "builtin", "log", "json", "metrics", "timer", "http" };
     for (size_t i = 0; i < ARRAY_LEN(tables); i++)
         strbuf_addf(b, "luaswap.%s = {}\n", tables[i]);
@@ -183,41 +337,98 @@ void policy_api_luacats(struct strbuf *b)
         params(b, funcs[i].sig, &names);
         if (strcmp(funcs[i].ret, "nil") != 0)
             strbuf_addf(b, "---@return %s\n", funcs[i].ret);
+        char full[80];
+        snprintf(full, sizeof(full), "luaswap.%s%s%s", funcs[i].table, funcs[i].table[0] ? "." : "", funcs[i].name);
+        const struct policy_deprecated *d = policy_api_deprecated(full, NULL, 0);
+        if (d)
+            strbuf_addf(b, "---@deprecated since %s: use %s\n", d->since, d->instead);
         strbuf_addf(b, "function luaswap.%s%s%s(" STR_FMT ") end\n", funcs[i].table, funcs[i].table[0] ? "." : "",
                     funcs[i].name, STR_ARG(strbuf_str(&names)));
         strbuf_fini(&names);
     }
 }
 
+static void cell(struct strbuf *b, const char *text)
+{
+    for (; *text; text++)
+        strbuf_addf(b, *text == '|' ? "\\%c" : "%c", *text);
+}
+
+static void row(struct strbuf *b, const char *name, const char *type, const char *doc)
+{
+    strbuf_addf(b, "| `%s` | ", name);
+    if (type[0]) {
+        strbuf_addc(b, '`');
+        cell(b, type);
+        strbuf_addc(b, '`');
+    }
+    strbuf_add(b, S(" | "));
+    cell(b, doc);
+    strbuf_add(b, S(" |\n"));
+}
+
+static void library_markdown(struct strbuf *b)
+{
+    char name[160];
+    strbuf_add(b, S("\n## Library\n\nPhases: R `route`, `after_ready`, `before_stop` and tasks; D decisions; N notes, `tick` and timers; "
+                    "C the chunk, while it is loaded.\nA call elsewhere raises.\n\n| function | phases | |\n|---|---|---|\n"));
+    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
+        snprintf(name, sizeof(name), "luaswap.%s%s%s", values[i].table, values[i].table[0] ? "." : "", values[i].name);
+        row(b, name, "", values[i].doc);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(funcs); i++) {
+        strbuf_addf(b, "| `luaswap.%s%s%s", funcs[i].table, funcs[i].table[0] ? "." : "", funcs[i].name);
+        cell(b, funcs[i].sig);
+        strbuf_addf(b, "` | %s | ", funcs[i].phases);
+        cell(b, funcs[i].doc);
+        strbuf_add(b, S(" |\n"));
+    }
+    strbuf_add(b, S("\n## Capabilities\n\n| for `requires` and `luaswap.has` | |\n|---|---|\n"));
+    for (size_t i = 0; i < ARRAY_LEN(capabilities); i++)
+        strbuf_addf(b, "| `%s` | %s |\n", capabilities[i].name, capabilities[i].doc);
+    strbuf_add(b, S("\n## Deprecated\n\n"));
+    if (!deprecated[0].name)
+        strbuf_add(b, S("Nothing yet.\n"));
+    for (size_t i = 0; deprecated[i].name; i++)
+        strbuf_addf(b, "- `%s` since %s: use `%s`\n", deprecated[i].name, deprecated[i].since, deprecated[i].instead);
+}
+
 void policy_api_markdown(struct strbuf *b)
 {
-    strbuf_add(b, S("<!-- made by `luaswap policy api --markdown` from src/policy/api.def -->\n\n## Hooks\n\n"
-                    "| hook | arguments | returns | |\n|---|---|---|---|\n"));
+    strbuf_addf(b, "<!-- made by `luaswap policy api --markdown` from src/policy/api.def -->\n# The policy API, level %d\n\n"
+                   "How to use it: [policies.md](policies.md). Times are seconds, memory is MB.\n\n## The file\n\n"
+                   "A policy is a file that returns a table of these members and of hooks.\n\n| member | type | |\n|---|---|---|\n",
+                POLICY_API_LEVEL);
+    for (size_t i = 0; i < ARRAY_LEN(members); i++)
+        row(b, members[i].name, members[i].lua, members[i].doc);
+    strbuf_add(b, S("\n## Hooks\n\nKind: D decides (nil: the built-in does), Y decides and may wait, N is told.\n\n"
+                    "| hook | kind | arguments | returns | |\n|---|---|---|---|---|\n"));
     for (size_t i = 0; i < ARRAY_LEN(hooks); i++) {
-        strbuf_addf(b, "| `%s` | `%s` | ", hooks[i].name, hooks[i].args);
-        for (const char *c = hooks[i].ret; *c; c++)
-            strbuf_addf(b, *c == '|' ? "\\%c" : "%c", *c);
-        strbuf_addf(b, " | %s |\n", hooks[i].doc);
+        strbuf_addf(b, "| `%s` | %s | `%s` | `", hooks[i].name, hooks[i].kind, hooks[i].args);
+        cell(b, hooks[i].ret);
+        strbuf_add(b, S("` | "));
+        cell(b, hooks[i].doc);
+        strbuf_add(b, S(" |\n"));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
+        if (i == 0 || strcmp(answers[i].cls, answers[i - 1].cls) != 0)
+            strbuf_addf(b, "\n### %s\n\n| member | type | |\n|---|---|---|\n", answers[i].cls);
+        row(b, answers[i].name, answers[i].lua, answers[i].doc);
     }
     for (size_t t = 0; t < ARRAY_LEN(types); t++) {
         strbuf_addf(b, "\n## %s\n\n| member | type | |\n|---|---|---|\n", types[t].cls);
         for (size_t i = 0; i < ARRAY_LEN(fields); i++)
             if (strcmp(fields[i].type, types[t].type) == 0)
-                strbuf_addf(b, "| `%s` | `%s` | %s |\n", fields[i].name, fields[i].lua, fields[i].doc);
+                row(b, fields[i].name, fields[i].lua, fields[i].doc);
         for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
             if (strcmp(methods[i].type, types[t].type) != 0)
                 continue;
-            strbuf_addf(b, "| `:%s` | `", methods[i].name);
-            for (const char *c = methods[i].sig; *c; c++)
-                strbuf_addf(b, *c == '|' ? "\\%c" : "%c", *c);
-            strbuf_addf(b, "` | %s |\n", methods[i].doc);
+            char name[60];
+            snprintf(name, sizeof(name), ":%s", methods[i].name);
+            row(b, name, methods[i].sig, methods[i].doc);
         }
     }
-    strbuf_add(b, S("\n## Library\n\nPhases: R route and tasks, D decisions, N notes, tick and timers, C the chunk.\n\n"
-                    "| function | phases | |\n|---|---|---|\n"));
-    for (size_t i = 0; i < ARRAY_LEN(funcs); i++)
-        strbuf_addf(b, "| `luaswap.%s%s%s%s` | %s | %s |\n", funcs[i].table, funcs[i].table[0] ? "." : "", funcs[i].name,
-                    funcs[i].sig, funcs[i].phases, funcs[i].doc);
+    library_markdown(b);
 }
 
 void policy_api_luacheck(struct strbuf *b)

@@ -56,7 +56,7 @@ static int t_unpack(lua_State *L)
 {
     lua_Integer from = luaL_optinteger(L, 2, 1);
     lua_Integer to = lua_isnoneornil(L, 3) ? luaL_len(L, 1) : luaL_checkinteger(L, 3);
-    if (from <= to && (lua_Unsigned)to - (lua_Unsigned)from >= 7000)
+    if (from <= to && (lua_Unsigned)to - (lua_Unsigned)from >= 4000)
         return luaL_error(L, "too many results to unpack");
     charge_range(L, from, to, "unpack");
     return forward(L);

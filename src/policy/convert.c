@@ -4,19 +4,50 @@
 #include <math.h>
 #include <stdio.h>
 
+/* Each kind of userdata that policies can hold has its own size (view.c asserts it): cheaper than its metatable. */
+static void *userdata_of(lua_State *L, int at, size_t size)
+{
+    void *u = lua_touserdata(L, at);
+    return u && lua_rawlen(L, at) == size ? u : NULL;
+}
+
 bool convert_is_hold(lua_State *L, int at)
 {
-    return luaL_testudata(L, at, "policy.hold") != NULL;
+    return convert_hold(L, at) != NULL;
 }
 
 struct hold *convert_hold(lua_State *L, int at)
 {
-    return luaL_testudata(L, at, "policy.hold");
+    return userdata_of(L, at, sizeof(struct hold));
 }
 
 struct refusal *convert_refusal(lua_State *L, int at)
 {
-    return luaL_testudata(L, at, "policy.reject");
+    return userdata_of(L, at, sizeof(struct refusal));
+}
+
+void policy_answer_copy(struct policy_answer *to, const struct policy_answer *from)
+{
+    to->kind = from->kind;
+    to->n_models = from->n_models;
+    to->has_priority = from->has_priority;
+    to->priority = from->priority;
+    to->status = from->status;
+    to->deadline_s = from->deadline_s;
+    to->retry_after_s = from->retry_after_s;
+    for (size_t i = 0; i < from->n_models; i++)
+        memcpy(to->models[i], from->models[i], sizeof(to->models[i]));
+    memcpy(to->policy, from->policy, sizeof(to->policy));
+    const struct {
+        char *to;
+        const char *from;
+    } texts[] = { { to->class_, from->class_ }, { to->tags_json, from->tags_json }, { to->code, from->code },
+                  { to->message, from->message } }; /* of the same sizes on both sides */
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        if (texts[i].from[0])
+            memcpy(texts[i].to, texts[i].from, strlen(texts[i].from) + 1);
+        else
+            texts[i].to[0] = '\0';
 }
 
 void convert_answer_refusal(struct policy_answer *a, const struct refusal *r, const char *policy)
@@ -112,10 +143,61 @@ void convert_push_plan(lua_State *L, struct policies *ps, const struct ops_plan 
 
 /* ---- route and on_request ---- */
 
-/* priority, deadline, class, tags; clamped (I10). */
-static bool common(lua_State *L, int at, struct policy_answer *a, const char **fault)
+enum answer_field { A_MODEL, A_MODELS, A_PRIORITY, A_DEADLINE, A_CLASS, A_TAGS, A_FIELDS };
+static const str answer_names[A_FIELDS] = { { "model", 5 }, { "models", 6 }, { "priority", 8 },
+                                            { "deadline", 8 }, { "class", 5 }, { "tags", 4 } };
+
+/* The values of the answer at `at`, nil where there is none, on the stack behind `base`, and the answer itself. Answers are
+ * small: going through one costs less than asking it for six names. One that is not plain is asked by has(). */
+static void unpack(lua_State *L, int at, int base)
 {
-    if (lua_getfield(L, at, "priority") != LUA_TNIL) {
+    luaL_checkstack(L, 2 * A_FIELDS + 8, NULL);
+    lua_settop(L, base + A_FIELDS);
+    bool plain = !lua_getmetatable(L, at);
+    int n = 0;
+    if (plain)
+        lua_pushnil(L);
+    while (plain && lua_next(L, at)) {
+        if (++n > 2 * A_FIELDS) {
+            plain = false;
+            break;
+        }
+        str key = STR_NONE;
+        if (lua_type(L, -2) == LUA_TSTRING)
+            key.ptr = lua_tolstring(L, -2, &key.len);
+        for (int f = 0; f < A_FIELDS; f++)
+            if (key.len == answer_names[f].len && memcmp(key.ptr, answer_names[f].ptr, key.len) == 0) {
+                lua_pushvalue(L, -1);
+                lua_replace(L, base + 1 + f);
+                break;
+            }
+        lua_pop(L, 1);
+    }
+    lua_settop(L, base + A_FIELDS);
+    for (int f = 0; !plain && f < A_FIELDS; f++) {
+        lua_pushlightuserdata(L, (void *)(uintptr_t)&answer_names[f]);
+        lua_replace(L, base + 1 + f);
+    }
+    lua_pushvalue(L, at);
+}
+
+/* Is there such a value? Then it is pushed. */
+static bool has(lua_State *L, int base, enum answer_field f)
+{
+    int at = base + 1 + (int)f;
+    if (lua_isnil(L, at))
+        return false;
+    if (lua_touserdata(L, at) == &answer_names[f])
+        lua_getfield(L, base + 1 + A_FIELDS, answer_names[f].ptr);
+    else
+        lua_pushvalue(L, at);
+    return !lua_isnil(L, -1);
+}
+
+/* priority, deadline, class, tags; clamped (I10). */
+static bool common(lua_State *L, int base, struct policy_answer *a, const char **fault)
+{
+    if (has(L, base, A_PRIORITY)) {
         double v = lua_tonumber(L, -1);
         if (lua_type(L, -1) != LUA_TNUMBER || isnan(v)) {
             *fault = "priority: a number expected";
@@ -124,7 +206,7 @@ static bool common(lua_State *L, int at, struct policy_answer *a, const char **f
         a->has_priority = true;
         a->priority = v > 1000000 ? 1000000 : v < -1000000 ? -1000000 : (int)v;
     }
-    if (lua_getfield(L, at, "deadline") != LUA_TNIL) {
+    if (has(L, base, A_DEADLINE)) {
         double v = lua_tonumber(L, -1);
         if (lua_type(L, -1) != LUA_TNUMBER || isnan(v)) {
             *fault = "deadline: a number of seconds expected";
@@ -132,14 +214,14 @@ static bool common(lua_State *L, int at, struct policy_answer *a, const char **f
         }
         a->deadline_s = v < 0 ? 0 : v > 86400 ? 86400 : v;
     }
-    if (lua_getfield(L, at, "class") != LUA_TNIL) {
+    if (has(L, base, A_CLASS)) {
         if (lua_type(L, -1) != LUA_TSTRING) {
             *fault = "class: a string expected";
             return false;
         }
         snprintf(a->class_, sizeof(a->class_), "%s", lua_tostring(L, -1));
     }
-    if (lua_getfield(L, at, "tags") != LUA_TNIL) {
+    if (has(L, base, A_TAGS)) {
         if (!lua_istable(L, -1)) {
             *fault = "tags: a table expected";
             return false;
@@ -156,7 +238,7 @@ static bool common(lua_State *L, int at, struct policy_answer *a, const char **f
         if (b->len > 0 && b->ptr[0] == '{')
             memcpy(a->tags_json, b->ptr, b->len + 1);
     }
-    lua_settop(L, at);
+    lua_settop(L, base);
     return true;
 }
 
@@ -167,7 +249,9 @@ bool convert_admission(lua_State *L, int at, struct policy_answer *a, const char
         *fault = "a table with priority, deadline or class expected";
         return false;
     }
-    return common(L, at, a, fault);
+    int base = lua_gettop(L);
+    unpack(L, at, base);
+    return common(L, base, a, fault);
 }
 
 static bool add_model(lua_State *L, struct policy_answer *a, const char **fault)
@@ -189,9 +273,11 @@ bool convert_route(lua_State *L, int at, struct policy *p, struct policy_answer 
         *fault = "a table with model expected";
         return false;
     }
-    if (lua_getfield(L, at, "model") != LUA_TNIL && !add_model(L, a, fault))
+    int base = lua_gettop(L);
+    unpack(L, at, base);
+    if (has(L, base, A_MODEL) && !add_model(L, a, fault))
         return false;
-    int type = lua_getfield(L, at, "models");
+    int type = has(L, base, A_MODELS) ? lua_type(L, -1) : LUA_TNIL;
     if (type != LUA_TNIL && type != LUA_TTABLE) {
         *fault = "models: a list of names expected";
         return false;
@@ -201,7 +287,6 @@ bool convert_route(lua_State *L, int at, struct policy *p, struct policy_answer 
             return false;
         lua_pop(L, 1);
     }
-    lua_settop(L, at);
     a->kind = a->n_models ? POLICY_ROUTED : POLICY_PASS;
-    return common(L, at, a, fault);
+    return common(L, base, a, fault);
 }

@@ -74,6 +74,14 @@ void eject_strike(struct policy *p, enum policy_hook h, enum verdict v, const ch
     eject_fatal(p, h, v == V_BUDGET ? "budget" : v == V_INVALID ? "invalid" : "error", p->last_error);
 }
 
+unsigned eject_strikes(const struct policy *p)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < p->n_strikes; i++)
+        n += p->ps->now - p->strikes[i] < STRIKE_WINDOW_MS;
+    return n;
+}
+
 /* ---- the dump ---- */
 
 static void take_dump(lua_State *L, struct call *c)
@@ -136,7 +144,7 @@ void eject_make_dump(struct policy *p, bool ask)
     text_member(b, "policy", p->name);
     text_member(b, "version", p->version);
     text_member(b, "file", p->file);
-    text_member(b, "hash", p->hash);
+    text_member(b, "sha256", p->sha256);
     text_member(b, "kind", p->eject_kind);
     text_member(b, "hook", p->eject_kind[0] ? hook_name(p->eject_hook) : "");
     text_member(b, "message", p->eject_msg);

@@ -40,8 +40,10 @@ static bool stoppable(const struct sched *s, const struct smodel *m, model_id ta
 enum ops_answer fit_plan(struct policies *ps, const struct sched *s, model_id target, struct ops_plan *plan,
                          double (*cost)(void *ud, model_id victim), void *ud)
 {
+    if (s->models[target]->state == MODEL_READY)
+        return OPS_VALUE;
     double want = fit_vram(ps, target), room = want > 0 ? room_mb(ps) : 0;
-    if (want <= 0 || room <= 0 || s->models[target]->state == MODEL_READY)
+    if (want <= 0 || room <= 0)
         return OPS_VALUE;
     double used = want;
     for (struct list *it = s->present.next; it != &s->present; it = it->next) {

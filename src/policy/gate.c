@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+#define TURN_NS (60u * UINT64_C(1000000)) /* for all hooks of one turn of the loop */
+
 static const char kill_token; /* its address is the error value of a kill: pushing it needs no memory */
 
 static const struct {
@@ -74,6 +76,31 @@ static _Noreturn void die(lua_State *L, struct policy *p, enum kill why, lua_Deb
     UNREACHABLE();
 }
 
+static void start_clock(struct meter *m, unsigned wall_ms)
+{
+    m->start_ns = clock_nsec();
+    m->deadline_ns = wall_ms ? m->start_ns + (uint64_t)wall_ms * 1000000 : 0;
+}
+
+/* Several hooks may spend their time in one turn of the loop, which is one `now`: together they get 60 ms, and a
+ * little more for each that comes late; it is a strike for each, so there are few. */
+static void share_turn(struct policies *ps, struct meter *m)
+{
+    static const uint64_t least_ns = 2u * 1000000u;
+    if (ps->turn != ps->now) {
+        ps->turn = ps->now;
+        ps->turn_ns = 0;
+    }
+    uint64_t left = ps->turn_ns + least_ns < TURN_NS ? TURN_NS - ps->turn_ns : least_ns;
+    if (m->start_ns && m->deadline_ns > m->start_ns + left)
+        m->deadline_ns = m->start_ns + left;
+}
+
+bool gate_turn_left(const struct policies *ps)
+{
+    return !ps->live || ps->turn != ps->now || ps->turn_ns < TURN_NS;
+}
+
 /* Past a limit? Looks at the clock. */
 static enum kill over(struct policy *p)
 {
@@ -82,9 +109,19 @@ static enum kill over(struct policy *p)
         return m->killed;
     if (m->limit && m->used > m->limit)
         return KILL_INSTRUCTIONS;
-    if (m->deadline_ns && clock_nsec() > m->deadline_ns)
-        return KILL_WALL;
-    return KILL_NO;
+    if (!m->start_ns && m->wall_ms) /* virtual time: begins late, and so far that only a real hang meets it */
+        start_clock(m, 2000);
+    uint64_t now = m->deadline_ns ? clock_nsec() : 0;
+    if (now <= m->deadline_ns)
+        return KILL_NO;
+    if (m->cpu_ns) {
+        uint64_t spent = clock_cpu_nsec() - m->cpu_ns, may = m->cpu_may_ns;
+        if (spent < may) {
+            m->deadline_ns = now + (may - spent);
+            return KILL_NO;
+        }
+    }
+    return KILL_WALL;
 }
 
 static void on_count(lua_State *L, lua_Debug *ar)
@@ -154,14 +191,15 @@ static void meter_start(struct policy *p, lua_State *L, uint64_t instr, unsigned
     m->limit = instr;
     m->killed = KILL_NO;
     m->step1 = false;
-    m->start_ns = clock_nsec();
-    m->deadline_ns = wall_ms && !p->ps->conf.virtual_time ? m->start_ns + (uint64_t)wall_ms * 1000000 : 0;
-    if (!m->deadline_ns && wall_ms) /* virtual time: far enough that only a real hang meets it */
-        m->deadline_ns = m->start_ns + 2000u * 1000000ull;
+    m->wall_ms = wall_ms;
+    m->start_ns = m->deadline_ns = m->cpu_ns = 0;
+    if (!p->ps->conf.virtual_time)
+        start_clock(m, wall_ms);
+    p->ps->stamp++;
     m->on = true;
     p->running = L;
     p->in_hook = true;
-    p->mem_hit = false;
+    p->mem_hit = p->stack_hit = false;
     arm(L, POLICY_HOOK_STEP);
 }
 
@@ -172,6 +210,7 @@ static void meter_stop(struct policy *p, lua_State *L)
     p->in_hook = false;
     p->running = NULL;
     p->gen++; /* every view that was shown is dead now */
+    p->ps->stamp++;
     if (p->mem_used > p->mem_limit / 4 * 3)
         vm_gc_idle(p, 200000);
 }
@@ -209,15 +248,30 @@ static int on_error(lua_State *L)
 static enum verdict classify(struct policy *p, int rc, lua_State *L, enum policy_hook h, char *msg, size_t size)
 {
     struct meter *m = &p->m;
+    if (p->stack_hit && (rc == LUA_ERRMEM || m->killed == KILL_MEMORY)) {
+        p->stack_hit = false;
+        snprintf(msg, size, "%s.%s: stack overflow", p->name, hook_name(h));
+        return V_ERROR;
+    }
     if (rc == LUA_ERRMEM || m->killed == KILL_MEMORY) {
-        snprintf(msg, size, "%s.%s: memory limit of %zu KB reached", p->name, hook_name(h), p->mem_limit >> 10);
+        if (p->phase == PHASE_CHUNK)
+            snprintf(msg, size, "loading: memory limit of %zu KB reached", p->mem_limit >> 10);
+        else
+            snprintf(msg, size, "%s.%s: memory limit of %zu KB reached", p->name, hook_name(h), p->mem_limit >> 10);
         return V_MEMORY;
     }
+    bool loading = p->phase == PHASE_CHUNK;
     if (m->killed) {
         char where[80] = "";
         if (m->kill_line >= 0)
             snprintf(where, sizeof(where), " (line %d)", m->kill_line);
-        if (m->killed == KILL_WALL)
+        if (loading && m->killed == KILL_WALL && p->ps->live)
+            snprintf(msg, size, "loading: wall-clock budget %u ms exceeded, which is for all files of a running server together%s",
+                     POLICY_LOAD_LIVE_MS, where);
+        else if (loading)
+            snprintf(msg, size, "loading: %s budget %llu%s exceeded%s", m->killed == KILL_WALL ? "wall-clock" : "instruction",
+                     (unsigned long long)(m->killed == KILL_WALL ? m->wall_ms : m->limit), m->killed == KILL_WALL ? " ms" : "", where);
+        else if (m->killed == KILL_WALL)
             snprintf(msg, size, "%s.%s: wall-clock budget %llu ms exceeded%s", p->name, hook_name(h),
                      (unsigned long long)((m->deadline_ns - m->start_ns) / 1000000), where);
         else
@@ -240,15 +294,23 @@ static int code_of(enum verdict v)
 static void count(struct policy *p, enum policy_hook h, enum verdict v)
 {
     struct hook_stats *s = &p->stats[h];
-    uint64_t ns = clock_nsec() - p->m.start_ns;
     s->n++;
-    s->sum_ns += ns;
-    if (ns > s->max_ns)
-        s->max_ns = ns;
     if (p->m.used > s->instr_max)
         s->instr_max = p->m.used;
-    unsigned bucket = ns ? 63u - (unsigned)__builtin_clzll(ns) : 0;
-    s->hist[bucket < POLICY_HIST ? bucket : POLICY_HIST - 1]++;
+    uint64_t used = p->m.used;
+    s->instr_sum += used;
+    unsigned e = used > 3 ? 63u - (unsigned)__builtin_clzll(used) : 0;
+    size_t at = used > 3 ? 4 * (size_t)(e - 1) + (size_t)(used >> (e - 2) & 3) : (size_t)used;
+    s->instr_hist[at < POLICY_INSTR_HIST ? at : POLICY_INSTR_HIST - 1]++;
+    if (!p->ps->conf.virtual_time) {
+        uint64_t ns = clock_nsec() - p->m.start_ns;
+        p->ps->turn_ns += ns;
+        s->sum_ns += ns;
+        if (ns > s->max_ns)
+            s->max_ns = ns;
+        unsigned bucket = ns ? 63u - (unsigned)__builtin_clzll(ns) : 0;
+        s->hist[bucket < POLICY_HIST ? bucket : POLICY_HIST - 1]++;
+    }
     switch (v) {
     case V_NONE: s->nil++; break;
     case V_HOLD: s->hold++; break;
@@ -289,6 +351,16 @@ static int trampoline(lua_State *L)
     struct policy *p = c->p;
     lua_settop(L, 0);
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->refs[c->hook]);
+    const struct policies_conf *conf = &p->ps->conf;
+    if (conf->fault) { /* a simulation with chaos */
+        int what = conf->fault(conf->fault_ud, c->hook);
+        if (what == 1)
+            return luaL_error(L, "chaos: this call fails");
+        if (what == 2)
+            gate_charge(L, p->m.limit + 1);
+        if (what == 3)
+            return luaL_error(L, "its hooks took too many instructions in all");
+    }
     int n = c->push ? c->push(L, c) : 0;
     lua_call(L, n, 1);
     c->verdict = V_NONE;
@@ -328,6 +400,7 @@ enum verdict gate_call(struct policy *p, struct call *c)
     p->hook = c->hook;
     p->cur = c->req;
     meter_start(p, L, instr, wall_ms);
+    share_turn(p->ps, &p->m);
     lua_pushcfunction(L, on_error);
     lua_pushcfunction(L, trampoline);
     lua_pushlightuserdata(L, c);
@@ -359,11 +432,21 @@ int gate_run(struct policy *p, enum policy_hook hook, uint64_t instr, unsigned w
     p->hook = hook;
     p->max_actions = 0;
     meter_start(p, L, instr, wall_ms);
+    struct policies *ps = p->ps;
+    uint64_t cpu_ns = ps->conf.virtual_time ? 0 : clock_cpu_nsec();
+    if (wall_ms && ps->live)
+        share_turn(ps, &p->m);
+    if (wall_ms && cpu_ns) {
+        p->m.cpu_ns = cpu_ns;
+        p->m.cpu_may_ns = p->m.deadline_ns - p->m.start_ns;
+    }
     lua_pushcfunction(L, on_error);
     lua_pushcfunction(L, fn);
     lua_pushlightuserdata(L, ud);
     int rc = lua_pcall(L, 1, 0, base + 1);
     meter_stop(p, L);
+    if (ps->live)
+        ps->turn_ns += clock_cpu_nsec() - cpu_ns;
     int code = 0;
     if (rc != LUA_OK) {
         char msg[300];
@@ -394,9 +477,10 @@ enum verdict gate_resume(struct policy *p, enum policy_hook hook, lua_State *co,
     uint64_t instr;
     unsigned wall_ms;
     budget_of(p, hook, &instr, &wall_ms, &p->max_actions);
-    p->phase = PHASE_ROUTE;
+    p->phase = hook == POLICY_TICK ? PHASE_ROUTE | PHASE_NOTE : PHASE_ROUTE; /* timers may act as notes do */
     p->hook = hook;
     meter_start(p, co, instr, wall_ms);
+    share_turn(p->ps, &p->m);
     int results = 0;
     int rc = lua_resume(co, p->L, nargs, &results);
     enum verdict v = *verdict;

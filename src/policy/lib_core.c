@@ -160,12 +160,15 @@ static int l_hold(lua_State *L)
     double sec = given ? luaL_checknumber(L, 1) : 0;
     if (isnan(sec))
         return luaL_argerror(L, 1, "not a number of seconds");
-    const char *why = luaL_optstring(L, 2, "");
+    size_t len;
+    const char *why = luaL_optlstring(L, 2, "", &len);
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->ref_hold);
     struct hold *h = lua_touserdata(L, -1);
     h->sec = sec < 0 ? 0 : sec > 86400 ? 86400 : sec;
     h->given = given;
-    snprintf(h->why, sizeof(h->why), "%s", why);
+    len = len < sizeof(h->why) ? len : sizeof(h->why) - 1;
+    memcpy(h->why, why, len);
+    h->why[len] = '\0';
     return 1;
 }
 
@@ -326,20 +329,6 @@ static int l_histogram(lua_State *L)
     return metric(L, 'h');
 }
 
-void lib_metrics_text(const struct policy *p, struct strbuf *out)
-{
-    for (size_t i = 0; i < p->n_series; i++) {
-        const struct series *s = &p->series[i];
-        if (s->kind == 'h') {
-            strbuf_addf(out, "luaswap_policy_user_%s_count{policy=\"%s\"%s} %llu\n", s->name, p->name, s->labels,
-                        (unsigned long long)s->count);
-            strbuf_addf(out, "luaswap_policy_user_%s_sum{policy=\"%s\"%s} %.17g\n", s->name, p->name, s->labels, s->value);
-        } else {
-            strbuf_addf(out, "luaswap_policy_user_%s{policy=\"%s\"%s} %.17g\n", s->name, p->name, s->labels, s->value);
-        }
-    }
-}
-
 /* ---- helpers written in Lua: loaded when first used ---- */
 
 static int l_lazy(lua_State *L)
@@ -402,9 +391,20 @@ static void open_config(lua_State *L, struct policy *p)
     lua_setfield(L, -2, "__pairs");
     lua_pushboolean(L, false);
     lua_setfield(L, -2, "__metatable");
+    lua_pushvalue(L, -1);
+    p->ref_config = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_setmetatable(L, -2);
     lua_remove(L, -2);
     lua_setfield(L, -2, "config");
+}
+
+void lib_config_ready(lua_State *L, struct policy *p)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, p->ref_config); /* the metatable */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, p->ref_config_data);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+    p->config_ready = true;
 }
 
 /* ---- the table ---- */
@@ -443,6 +443,31 @@ static unsigned phases_of(const char *letters)
     return r;
 }
 
+static int deprecated_done(lua_State *L, int status, lua_KContext ctx)
+{
+    return lua_gettop(L);
+}
+
+/* Around a deprecated function: says so once, then is the function, which may yield. */
+static int l_deprecated(lua_State *L)
+{
+    if (!lua_toboolean(L, lua_upvalueindex(3))) {
+        lua_pushboolean(L, true);
+        lua_replace(L, lua_upvalueindex(3));
+        vm_warn(vm_policy(L), "%s", lua_tostring(L, lua_upvalueindex(2)));
+    }
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, deprecated_done);
+    return lua_gettop(L);
+}
+
+const struct policy_deprecated *lib_deprecated(lua_State *L, const char *name)
+{
+    const struct policies_conf *c = &vm_policy(L)->ps->conf;
+    return policy_api_deprecated(name, c->deprecated, c->n_deprecated);
+}
+
 static void add(lua_State *L, const char *table, const char *name, const char *phases)
 {
     lua_CFunction fn = find(table, name);
@@ -457,7 +482,16 @@ static void add(lua_State *L, const char *table, const char *name, const char *p
     }
     lua_pushinteger(L, phases_of(phases));
     lua_pushfstring(L, "luaswap.%s%s%s", table, *table ? "." : "", name);
+    lua_pushvalue(L, -1); /* the name, for the warning */
+    lua_insert(L, -3);
     lua_pushcclosure(L, fn, 2);
+    const struct policy_deprecated *d = lib_deprecated(L, lua_tostring(L, -2));
+    if (d) {
+        lua_pushfstring(L, "%s is deprecated since %s: use %s", d->name, d->since, d->instead);
+        lua_pushboolean(L, false);
+        lua_pushcclosure(L, l_deprecated, 3);
+    }
+    lua_remove(L, -2);
     lua_setfield(L, -2, name);
     lua_settop(L, at);
 }

@@ -10,8 +10,8 @@
 #define SCHED_OPS                                                                                  \
     (1u << POLICY_SCORE | 1u << POLICY_PICK_NEXT | 1u << POLICY_PLAN_SWAP | 1u << POLICY_EVICT_COST | 1u << POLICY_IDLE_TTL)
 
-void ops_note_decision(struct policies *ps, struct policy *p, enum policy_hook h, char source, uint64_t request,
-                       model_id m, const char *fmt, ...)
+static struct decision *decision_new(struct policies *ps, struct policy *p, enum policy_hook h, char source,
+                                     uint64_t request, model_id m)
 {
     struct decision *d = &ps->trace[ps->n_trace++ % POLICY_TRACE];
     d->now = ps->now;
@@ -23,6 +23,27 @@ void ops_note_decision(struct policies *ps, struct policy *p, enum policy_hook h
         memcpy(d->policy, p->name, sizeof(d->policy));
     else
         d->policy[0] = '\0';
+    return d;
+}
+
+static void decision_done(struct policies *ps, struct policy *p, const struct decision *d)
+{
+    enum policy_hook h = d->hook;
+    char source = d->source;
+    if (p)
+        p->last[p->n_last++ % POLICY_DECISIONS] = *d;
+    if (h == POLICY_PICK_NEXT || h == POLICY_PLAN_SWAP) {
+        ps->by_policy += source == 'p';
+        ps->by_builtin += source == 'b';
+        ps->by_fallback += source == 'f';
+    }
+    ps->op_source[h][source == 'p' ? 0 : source == 'b' ? 1 : source == 'f' ? 2 : 3]++;
+}
+
+void ops_note_decision(struct policies *ps, struct policy *p, enum policy_hook h, char source, uint64_t request,
+                       model_id m, const char *fmt, ...)
+{
+    struct decision *d = decision_new(ps, p, h, source, request, m);
     if (strchr(fmt, '%')) {
         va_list ap;
         va_start(ap, fmt);
@@ -35,17 +56,22 @@ void ops_note_decision(struct policies *ps, struct policy *p, enum policy_hook h
         memcpy(d->text, fmt, len);
         d->text[len] = '\0';
     }
-    if (p)
-        p->last[p->n_last++ % POLICY_DECISIONS] = *d;
-    if (h == POLICY_PICK_NEXT || h == POLICY_PLAN_SWAP) {
-        ps->by_policy += source == 'p';
-        ps->by_builtin += source == 'b';
-        ps->by_fallback += source == 'f';
-    }
-    ps->op_source[h][source == 'p' ? 0 : source == 'b' ? 1 : source == 'f' ? 2 : 3]++;
+    decision_done(ps, p, d);
 }
 
-static struct policy *owner(struct policies *ps, enum policy_hook h)
+void ops_note_routed(struct policies *ps, struct policy *p, uint64_t request, const char *model)
+{
+    static const char what[] = "routed to ";
+    struct decision *d = decision_new(ps, p, POLICY_ROUTE, 'p', request, MODEL_NONE);
+    size_t len = strlen(model), room = sizeof(d->text) - sizeof(what);
+    len = len < room ? len : room;
+    memcpy(d->text, what, sizeof(what) - 1);
+    memcpy(d->text + sizeof(what) - 1, model, len);
+    d->text[sizeof(what) - 1 + len] = '\0';
+    decision_done(ps, p, d);
+}
+
+struct policy *ops_owner(struct policies *ps, enum policy_hook h)
 {
     struct policy *p = ps->owner[h];
     return p && p->state == PS_ACTIVE ? p : NULL;
@@ -87,53 +113,49 @@ static void take_pick(lua_State *L, struct call *c)
     ret->ticket = r->ticket;
 }
 
-static void compare_pick(struct policies *ps, struct policy *p, ticket_id active)
+enum verdict ops_ask_pick(struct policy *p, struct ops_pick *ret)
 {
-    struct ops_pick other = { 0 };
-    struct call c = { .hook = POLICY_PICK_NEXT, .push = push_queue, .take = take_pick, .out = &other };
-    enum verdict v = gate_call(p, &c);
-    if (v == V_ABSENT || v >= V_ERROR)
-        return;
-    ticket_id mine = v == V_VALUE ? other.ticket : v == V_HOLD ? 0 : active;
-    if (mine == active) {
-        p->agree[POLICY_PICK_NEXT]++;
-        return;
-    }
-    p->disagree[POLICY_PICK_NEXT]++;
-    if (p->n_diffs < POLICY_DIFFS)
-        snprintf(p->diffs[p->n_diffs++], sizeof(p->diffs[0]), "%lld pick_next: ticket %llu, here %llu",
-                 (long long)ps->now, (unsigned long long)active, (unsigned long long)mine);
+    struct call c = { .hook = POLICY_PICK_NEXT, .push = push_queue, .take = take_pick, .out = ret };
+    return gate_call(p, &c);
 }
 
-static bool shadows(const struct policies *ps, enum policy_hook h)
+static bool watched_pick(const struct policies *ps)
 {
-    for (size_t i = 0; i < ps->n; i++)
-        if (ps->at[i]->shadow && ps->at[i]->state == PS_ACTIVE && (ps->at[i]->present & 1u << h))
-            return true;
-    return false;
+    return shadow_any(ps, POLICY_PICK_NEXT) || shadow_any(ps, POLICY_SCORE);
+}
+
+/* Whom the built-in order takes, by score if a policy gives scores. */
+static ticket_id builtin_pick(struct policies *ps, const struct sched *s)
+{
+    const struct ticket *best = sched_cand_first(s, CAND_ANY, MODEL_NONE);
+    double top = -INFINITY;
+    for (const struct ticket *t = best; t && ps->row.score; t = sched_cand_next(s, t, CAND_ANY, MODEL_NONE)) {
+        double score = 0;
+        if (ps->row.score(ps, s, t, &score) != OPS_VALUE)
+            score = 0;
+        if (score > top) {
+            top = score;
+            best = t;
+        }
+    }
+    return best ? best->id : 0;
 }
 
 static enum ops_answer row_pick(void *ctx, const struct sched *s, struct ops_pick *ret)
 {
     struct policies *ps = ctx;
     ps->now = s->now;
-    struct policy *p = owner(ps, POLICY_PICK_NEXT);
+    struct policy *p = ops_owner(ps, POLICY_PICK_NEXT);
     enum verdict v = V_NONE;
     if (p) {
-        struct call c = { .hook = POLICY_PICK_NEXT, .push = push_queue, .take = take_pick, .out = ret };
-        v = gate_call(p, &c);
+        v = ops_ask_pick(p, ret);
         if (v == V_HOLD) {
             ps->holder = p;
             ops_note_decision(ps, p, POLICY_PICK_NEXT, 'p', 0, MODEL_NONE, "hold");
         }
     }
-    if (shadows(ps, POLICY_PICK_NEXT)) {
-        const struct ticket *t = v == V_VALUE || v == V_HOLD ? NULL : sched_cand_first(s, CAND_ANY, MODEL_NONE);
-        ticket_id active = v == V_VALUE ? ret->ticket : t ? t->id : 0;
-        for (size_t i = 0; i < ps->n; i++)
-            if (ps->at[i]->shadow)
-                compare_pick(ps, ps->at[i], active);
-    }
+    if (watched_pick(ps))
+        shadow_pick(ps, s, v == V_VALUE ? ret->ticket : v == V_HOLD ? 0 : builtin_pick(ps, s));
     if (v == V_HOLD)
         return OPS_HOLD;
     if (v == V_VALUE) {
@@ -145,6 +167,15 @@ static enum ops_answer row_pick(void *ctx, const struct sched *s, struct ops_pic
     if (p)
         ops_note_decision(ps, p, POLICY_PICK_NEXT, v >= V_ERROR ? 'f' : 'b', 0, MODEL_NONE, "built-in");
     return OPS_NONE;
+}
+
+/* The built-in order decides: what would the shadows have picked? */
+static void row_watch(void *ctx, const struct sched *s)
+{
+    struct policies *ps = ctx;
+    ps->now = s->now;
+    if (sched_cand_first(s, CAND_ANY, MODEL_NONE))
+        shadow_pick(ps, s, builtin_pick(ps, s));
 }
 
 /* ---- plan_swap ---- */
@@ -216,7 +247,7 @@ struct cost_of {
 static double cost(void *ud, model_id victim)
 {
     const struct cost_of *k = ud;
-    struct policy *p = owner(k->ps, POLICY_EVICT_COST);
+    struct policy *p = ops_owner(k->ps, POLICY_EVICT_COST);
     if (p) {
         struct call c = { .hook = POLICY_EVICT_COST, .push = push_cost, .take = take_number, .model = victim, .other = k->target };
         if (gate_call(p, &c) == V_VALUE)
@@ -236,7 +267,7 @@ enum ops_answer ops_builtin_plan(struct policies *ps, const struct sched *s, mod
         return OPS_VALUE;
     struct cost_of k = { ps, target };
     /* Lua may be at work already (luaswap.builtin.plan_swap): then the order of use must do. */
-    struct policy *p = owner(ps, POLICY_EVICT_COST);
+    struct policy *p = ops_owner(ps, POLICY_EVICT_COST);
     bool busy = p && p->in_hook;
     if (busy)
         ps->owner[POLICY_EVICT_COST] = NULL;
@@ -246,41 +277,10 @@ enum ops_answer ops_builtin_plan(struct policies *ps, const struct sched *s, mod
     return a;
 }
 
-static bool same_plan(const struct ops_plan *a, const struct ops_plan *b)
+enum verdict ops_ask_plan(struct policy *p, model_id target, struct ops_plan *ret)
 {
-    if (a->n_evict != b->n_evict)
-        return false;
-    for (size_t i = 0; i < a->n_evict; i++) {
-        bool found = false;
-        for (size_t k = 0; k < b->n_evict; k++)
-            found = found || a->evict[i] == b->evict[k];
-        if (!found)
-            return false;
-    }
-    return true;
-}
-
-static void compare_plan(struct policies *ps, const struct sched *s, model_id target, const struct ops_plan *active)
-{
-    for (size_t i = 0; i < ps->n; i++) {
-        struct policy *p = ps->at[i];
-        if (!p->shadow || !(p->present & 1u << POLICY_PLAN_SWAP))
-            continue;
-        struct ops_plan other = { .evict = ps->scratch2 };
-        struct call c = { .hook = POLICY_PLAN_SWAP, .push = push_plan, .take = take_plan, .out = &other, .model = target };
-        enum verdict v = gate_call(p, &c);
-        if (v >= V_ERROR)
-            continue;
-        if (v == V_NONE || (v == V_VALUE && same_plan(active, &other))) {
-            p->agree[POLICY_PLAN_SWAP]++;
-            continue;
-        }
-        p->disagree[POLICY_PLAN_SWAP]++;
-        if (p->n_diffs < POLICY_DIFFS)
-            snprintf(p->diffs[p->n_diffs++], sizeof(p->diffs[0]), "%lld plan_swap " STR_FMT ": %zu victims, here %s%zu",
-                     (long long)ps->now, STR_ARG(s->models[target]->conf.id), active->n_evict,
-                     v == V_HOLD ? "hold, " : "", v == V_VALUE ? other.n_evict : 0);
-    }
+    struct call c = { .hook = POLICY_PLAN_SWAP, .push = push_plan, .take = take_plan, .out = ret, .model = target };
+    return gate_call(p, &c);
 }
 
 static bool quarantined(const struct policies *ps, model_id m)
@@ -300,11 +300,10 @@ static enum ops_answer row_plan(void *ctx, const struct sched *s, model_id targe
         snprintf(ret->text, sizeof(ret->text), "the model is quarantined by a policy");
         return OPS_REJECT;
     }
-    struct policy *p = owner(ps, POLICY_PLAN_SWAP);
+    struct policy *p = ops_owner(ps, POLICY_PLAN_SWAP);
     enum verdict v = V_NONE;
     if (p && (cold || p->plan_ready)) {
-        struct call c = { .hook = POLICY_PLAN_SWAP, .push = push_plan, .take = take_plan, .out = ret, .model = target };
-        v = gate_call(p, &c);
+        v = ops_ask_plan(p, target, ret);
     }
     struct model_extra *x = target < ps->n_models ? &ps->models[target] : NULL;
     enum ops_answer a = v == V_VALUE ? OPS_VALUE : v == V_HOLD ? OPS_HOLD : v == V_REJECT ? OPS_REJECT : OPS_NONE;
@@ -321,10 +320,10 @@ static enum ops_answer row_plan(void *ctx, const struct sched *s, model_id targe
     if (a == OPS_NONE) {
         a = ops_builtin_plan(ps, s, target, ret);
         if (a == OPS_HOLD)
-            ps->holder = owner(ps, POLICY_EVICT_COST);
+            ps->holder = ops_owner(ps, POLICY_EVICT_COST);
     }
-    if (a == OPS_VALUE && cold && shadows(ps, POLICY_PLAN_SWAP))
-        compare_plan(ps, s, target, ret);
+    if (a == OPS_VALUE && cold)
+        shadow_plan(ps, s, target, ret, v != V_VALUE);
     return a;
 }
 
@@ -332,29 +331,44 @@ static enum ops_answer row_plan(void *ctx, const struct sched *s, model_id targe
 
 static int push_request(lua_State *L, struct call *c)
 {
+    if (c->shown)
+        preq_show(c->req, c->shown);
     view_push_request(L, c->p, c->req);
     return 1;
+}
+
+enum verdict ops_ask_score(struct policy *p, struct preq *r, const struct ticket *t, double *ret)
+{
+    struct call c = { .hook = POLICY_SCORE, .push = push_request, .take = take_number, .req = r, .shown = t };
+    enum verdict v = gate_call(p, &c);
+    *ret = c.number;
+    return v;
 }
 
 static enum ops_answer row_score(void *ctx, const struct sched *s, const struct ticket *t, double *ret)
 {
     struct policies *ps = ctx;
     ps->now = s->now;
-    struct policy *p = owner(ps, POLICY_SCORE);
+    struct policy *p = ops_owner(ps, POLICY_SCORE);
     if (!p)
         return OPS_NONE;
-    struct call c = { .hook = POLICY_SCORE, .push = push_request, .take = take_number, .req = preq_get(ps, t) };
-    if (gate_call(p, &c) != V_VALUE)
-        return OPS_NONE;
-    *ret = c.number;
-    return OPS_VALUE;
+    struct preq *r = preq_get(ps, t);
+    if (r->score_round != s->round || r->score_inflight != s->inflight || r->score_swaps != s->n_swaps) {
+        r->score = 0;
+        r->scored = ops_ask_score(p, r, t, &r->score) == V_VALUE;
+        r->score_round = s->round; /* asked again only when the dispatcher did something since */
+        r->score_inflight = s->inflight;
+        r->score_swaps = s->n_swaps;
+    }
+    *ret = r->score;
+    return r->scored ? OPS_VALUE : OPS_NONE;
 }
 
 static enum ops_answer row_cost(void *ctx, const struct sched *s, model_id victim, model_id target, double *ret)
 {
     struct policies *ps = ctx;
     ps->now = s->now;
-    struct policy *p = owner(ps, POLICY_EVICT_COST);
+    struct policy *p = ops_owner(ps, POLICY_EVICT_COST);
     if (!p)
         return OPS_NONE;
     struct call c = { .hook = POLICY_EVICT_COST, .push = push_cost, .take = take_number, .model = victim, .other = target };
@@ -372,144 +386,27 @@ static int push_model(lua_State *L, struct call *c)
     return 1;
 }
 
+enum verdict ops_ask_ttl(struct policy *p, model_id m, msec *ret)
+{
+    struct call c = { .hook = POLICY_IDLE_TTL, .push = push_model, .take = take_number, .model = m };
+    enum verdict v = gate_call(p, &c);
+    if (v == V_VALUE)
+        *ret = c.number <= 0 ? 0 : c.number > 7 * 86400 ? (msec)7 * 86400 * 1000 : (msec)(c.number * 1000);
+    return v;
+}
+
 static enum ops_answer row_ttl(void *ctx, const struct sched *s, model_id m, msec *ret)
 {
     struct policies *ps = ctx;
     ps->now = s->now;
-    struct policy *p = owner(ps, POLICY_IDLE_TTL);
-    if (!p)
+    struct policy *p = ops_owner(ps, POLICY_IDLE_TTL);
+    bool own = p && ops_ask_ttl(p, m, ret) == V_VALUE;
+    if (shadow_any(ps, POLICY_IDLE_TTL))
+        shadow_ttl(ps, s, m, own ? *ret : s->models[m]->conf.pinned ? 0 : s->models[m]->conf.ttl_ms);
+    if (!own)
         return OPS_NONE;
-    struct call c = { .hook = POLICY_IDLE_TTL, .push = push_model, .take = take_number, .model = m };
-    if (gate_call(p, &c) != V_VALUE)
-        return OPS_NONE;
-    *ret = c.number <= 0 ? 0 : c.number > 7 * 86400 ? (msec)7 * 86400 * 1000 : (msec)(c.number * 1000);
     ops_note_decision(ps, p, POLICY_IDLE_TTL, 'p', 0, m, "%lld ms", (long long)*ret);
     return OPS_VALUE;
-}
-
-/* ---- notes ---- */
-
-static int push_note(lua_State *L, struct call *c)
-{
-    switch (c->hook) {
-    case POLICY_ON_SWAP_START:
-    case POLICY_ON_SWAP_DONE: view_push_swap(L, c->p, c->note->swap, c->note); return 1;
-    case POLICY_ON_MODEL:
-        view_push_model(L, c->p, c->model);
-        lua_pushstring(L, c->text);
-        lua_pushstring(L, c->text2);
-        return 3;
-    case POLICY_ON_UNLOAD:
-        view_push_model(L, c->p, c->model);
-        lua_pushstring(L, c->text);
-        return 2;
-    default: view_push_request(L, c->p, c->req); return 1;
-    }
-}
-
-void ops_deliver(struct policies *ps, enum policy_hook h, struct preq *r, const struct sched_note *n, model_id m,
-                 const char *text, const char *text2)
-{
-    if (!(ps->wants & 1u << h))
-        return;
-    for (size_t i = 0; i < ps->n; i++) {
-        if (!(ps->at[i]->present & 1u << h))
-            continue;
-        struct call c = { .hook = h, .push = push_note, .req = r, .note = n, .model = m, .text = text, .text2 = text2 };
-        gate_call(ps->at[i], &c);
-    }
-}
-
-/* A record without the proxy's knowledge ends with its note. */
-static void note_end(struct policies *ps, struct preq *r)
-{
-    r->live = NULL;
-    r->ended_note = true;
-    if (!r->known)
-        preq_free(ps, r);
-}
-
-static void note_request(struct policies *ps, const struct sched_note *n)
-{
-    struct preq *r = preq_get(ps, n->ticket);
-    r->live = view_ticket(ps->sched, n->ticket->id);
-    switch (n->kind) {
-    case NOTE_SERVE_START:
-        r->granted = ps->now;
-        ops_deliver(ps, POLICY_ON_SERVE_START, r, n, n->model, NULL, NULL);
-        r->live = NULL;
-        return;
-    case NOTE_SERVE_DONE:
-        r->done = true;
-        r->granted = n->ticket->granted;
-        ops_deliver(ps, POLICY_ON_SERVE_DONE, r, n, n->model, NULL, NULL);
-        break;
-    default:
-        snprintf(r->cause, sizeof(r->cause), "%s", n->code == 0 ? "client gone" : n->text ? n->text : err_text(n->code));
-        ops_deliver(ps, POLICY_ON_CANCEL, r, n, n->model, NULL, NULL);
-        break;
-    }
-    note_end(ps, r);
-}
-
-/* The dispatcher refused an answer: whose was it? */
-static void note_invalid(struct policies *ps, const char *text)
-{
-    enum policy_hook h = strncmp(text, "plan_swap", 9) == 0 ? POLICY_PLAN_SWAP : POLICY_PICK_NEXT;
-    struct policy *p = owner(ps, h);
-    if (!p)
-        return;
-    p->stats[h].invalid++;
-    char msg[200];
-    snprintf(msg, sizeof(msg), "%s.%s", p->name, text);
-    if (p->n_last > 0)
-        ops_note_decision(ps, p, h, 'f', 0, MODEL_NONE, "%s", text);
-    eject_strike(p, h, V_INVALID, msg);
-}
-
-static void row_note(void *ctx, const struct sched *s, const struct sched_note *n)
-{
-    struct policies *ps = ctx;
-    ps->now = s->now;
-    switch (n->kind) {
-    case NOTE_SERVE_START:
-    case NOTE_SERVE_DONE:
-    case NOTE_CANCEL: note_request(ps, n); break;
-    case NOTE_SWAP_START: ops_deliver(ps, POLICY_ON_SWAP_START, NULL, n, n->model, NULL, NULL); break;
-    case NOTE_SWAP_DONE: ops_deliver(ps, POLICY_ON_SWAP_DONE, NULL, n, n->model, NULL, NULL); break;
-    case NOTE_MODEL:
-        ops_deliver(ps, POLICY_ON_MODEL, NULL, n, n->model, model_state_name(n->new), model_state_name(n->old));
-        break;
-    case NOTE_UNLOAD: {
-        bool ours = n->model < ps->n_models && ps->models[n->model].unload_by[0];
-        if (ours)
-            ps->models[n->model].unload_by[0] = '\0';
-        ops_deliver(ps, POLICY_ON_UNLOAD, NULL, n, n->model, ours ? "policy" : n->text, NULL);
-        break;
-    }
-    case NOTE_INVALID: note_invalid(ps, n->text); break;
-    case NOTE_STALL: {
-        struct policy *p = ps->holder;
-        char msg[200];
-        snprintf(msg, sizeof(msg), "held an idle machine for more than %.1f s, %zu requests waiting",
-                 (double)s->hold_limit_ms / 1000, sched_waiting(s));
-        if (p)
-            eject_fatal(p, POLICY_PICK_NEXT, "stall", msg);
-        else
-            ps->row_stale = true;
-        break;
-    }
-    case NOTE_OVERRIDE: {
-        ps->overrides++;
-        struct policy *p = owner(ps, POLICY_PICK_NEXT);
-        const struct preq *r = preq_find(ps, n->ticket->id);
-        if (p)
-            p->starve_overrides++;
-        ops_note_decision(ps, p, POLICY_PICK_NEXT, 'o', r ? r->id : n->ticket->id, n->model, "waited too long, forced");
-        break;
-    }
-    case NOTE_KINDS: break;
-    }
 }
 
 /* ---- the row ---- */
@@ -538,18 +435,25 @@ static unsigned flags_of(const struct policies *ps)
 void ops_rebuild(struct policies *ps)
 {
     memset(ps->owner, 0, sizeof(ps->owner));
-    ps->wants = 0;
+    ps->face.wants = 0;
+    ps->face.body = false;
     bool any = false;
     msec starve = 600000, hold = 60000;
     bool patience = false;
+    msec slack = 0;
     for (size_t i = 0; i < ps->n; i++) {
         struct policy *p = ps->at[i];
+        if (p->required && (p->state == PS_EJECTED || p->state == PS_REFUSED))
+            ps->face.wants |= 1u << POLICY_ROUTE | 1u << POLICY_ON_REQUEST; /* it must be seen to refuse */
         if (p->state != PS_ACTIVE)
             continue;
         any = true;
-        ps->wants |= p->present;
+        ps->face.wants |= p->present;
+        ps->face.body = ps->face.body || p->needs_body;
         if (p->shadow)
             continue;
+        if ((p->present & 1u << POLICY_BEFORE_STOP) && p->conf.stop_hook_ms > slack)
+            slack = p->conf.stop_hook_ms;
         for (int h = 0; h < POLICY_HOOKS; h++)
             if ((SCHED_OPS & p->present & 1u << h) && !ps->owner[h])
                 ps->owner[h] = p;
@@ -562,28 +466,34 @@ void ops_rebuild(struct policies *ps)
         patience = true;
     }
     bool fits = ps->host->gpu && ps->host->model_facts;
-    struct policy_ops row = { .name = "policy", .note = row_note };
-    if (ps->owner[POLICY_PICK_NEXT] || shadows(ps, POLICY_PICK_NEXT))
+    struct policy_ops row = { .name = "policy", .note = ops_note };
+    if (ps->owner[POLICY_PICK_NEXT] || watched_pick(ps))
         row.pick_next = row_pick;
-    if (ps->owner[POLICY_PLAN_SWAP] || shadows(ps, POLICY_PLAN_SWAP) || fits || ps->any_quarantine)
+    if (watched_pick(ps))
+        row.watch_pick = row_watch;
+    if (ps->owner[POLICY_PLAN_SWAP] || shadow_any(ps, POLICY_PLAN_SWAP) || shadow_any(ps, POLICY_EVICT_COST) || fits || ps->any_quarantine)
         row.plan_swap = row_plan;
     if (ps->owner[POLICY_SCORE])
         row.score = row_score;
-    if (ps->owner[POLICY_EVICT_COST])
+    if (ps->owner[POLICY_EVICT_COST] || shadow_any(ps, POLICY_EVICT_COST))
         row.evict_cost = row_cost;
-    if (ps->owner[POLICY_IDLE_TTL])
+    if (ps->owner[POLICY_IDLE_TTL] || shadow_any(ps, POLICY_IDLE_TTL))
         row.idle_ttl = row_ttl;
     row.flags = flags_of(ps);
     row.notes = 1u << NOTE_INVALID | 1u << NOTE_STALL | 1u << NOTE_OVERRIDE | 1u << NOTE_SERVE_DONE | 1u << NOTE_CANCEL |
                 1u << NOTE_SERVE_START | 1u << NOTE_UNLOAD;
-    if (ps->wants & 1u << POLICY_ON_MODEL)
+    if (ps->face.wants & 1u << POLICY_ON_MODEL)
         row.notes |= 1u << NOTE_MODEL;
-    if (ps->wants & (1u << POLICY_ON_SWAP_START | 1u << POLICY_ON_SWAP_DONE))
+    if (ps->face.wants & (1u << POLICY_ON_SWAP_START | 1u << POLICY_ON_SWAP_DONE))
         row.notes |= 1u << NOTE_SWAP_START | 1u << NOTE_SWAP_DONE;
     ps->row = row;
     ps->row_on = any || fits || ps->any_quarantine;
-    if (ps->sched)
-        sched_set_patience(ps->sched, starve, hold);
+    if (!ps->sched)
+        return;
+    if (!patience) /* nobody decides: the order stays what it was */
+        starve = ps->sched->kind == SCHED_KIND_FIFO ? ps->sched->fifo_max_wait_ms : 0;
+    sched_set_patience(ps->sched, starve, hold);
+    sched_set_stop_slack(ps->sched, slack);
 }
 
 void ops_apply(struct policies *ps)

@@ -24,7 +24,8 @@
  *                row in charge. One test when there is nothing to do.
  *   timer        policies_tick(ps, now) at policies_next(ps) (ask again after each settle and tick); it does what
  *                is due: tick hooks, timers, route time-outs, retries of ejected policies, state files.
- *   loop idle    policies_idle(ps, 200): collects garbage for at most that many microseconds.
+ *   loop idle    policies_idle(ps, 200): collects garbage for at most that many microseconds. policies_next is due at
+ *                once while some is owed, so calling it after each tick will do.
  *   rewriting    policies_rewrite() at dispatch to the upstream; policies_on_failure() before the first byte went
  *                out; policies_after_ready()/policies_before_stop() around a swap. Skip each when
  *                policies_wants(ps, hook) is false.
@@ -55,12 +56,41 @@ enum policy_hook {
 
 struct policies;
 
+/* The first thing in every set: what the caller may test without a call, so that a hook that nobody defines costs one
+ * bit test where it would be called. Read only. */
+struct policies_face {
+    uint32_t wants; /* bit 1 << policy_hook: somebody active defines it, or is required and must be seen to refuse */
+    bool body; /* somebody requires "body" */
+};
+
 /* ---- what a request looks like; strings borrowed for the call (route: until done) ---- */
 
 struct policy_header {
     str name, value; /* name in lower case */
 };
+/* What takes work to find out, and is found out when a policy reads it. */
+enum policy_fact {
+    POLICY_FACT_KIND = 1,
+    POLICY_FACT_KEY = 2,
+    POLICY_FACT_SESSION = 4,
+    POLICY_FACT_COUNTS = 8,   /* max_tokens, messages */
+    POLICY_FACT_CONTENT = 16, /* has_tools, has_images */
+    POLICY_FACT_HEADERS = 32, /* all of them; one alone: header() */
+    POLICY_FACT_ALL = 63
+};
+struct policy_request_info;
+struct preq;
+/* Of a caller whose info stays where it is, with all its texts, until policies_source_end(): nothing is copied, and what
+ * is missing is asked for. */
+struct policy_source {
+    struct policy_request_info *info;
+    void (*find)(struct policy_source *s, unsigned facts); /* fills these in s->info */
+    str (*header)(struct policy_source *s, str name);      /* empty: none, or one that policies may not see */
+    void *ud;
+    struct preq *rec; /* inside of policy/: who reads from it; NULL at first */
+};
 struct policy_request_info {
+    struct policy_source *source; /* NULL: all is here, and copied */
     uint64_t id; /* the proxy's own number; grows with arrival */
     str model, asked, path, kind, key, session, client;
     bool stream;
@@ -104,6 +134,19 @@ struct policy_answer {
     char code[64];
     char message[256];
 };
+
+/* No opinion. Not the two kilobytes of text behind the first bytes: this happens several times in a request. */
+static inline void policy_answer_clear(struct policy_answer *a)
+{
+    a->kind = POLICY_PASS;
+    a->n_models = 0;
+    a->has_priority = false;
+    a->priority = a->status = 0;
+    a->deadline_s = -1;
+    a->retry_after_s = 0;
+    a->policy[0] = a->class_[0] = a->tags_json[0] = a->code[0] = a->message[0] = '\0';
+}
+void policy_answer_copy(struct policy_answer *to, const struct policy_answer *from);
 
 /* ---- what the policies need from whoever runs them; every function may be NULL ---- */
 
@@ -154,6 +197,8 @@ struct policy_host {
     /* Runs a file on recorded and canned traffic before it may decide (sim/rehearse.h); 0 or why not. */
     int (*rehearse)(void *ud, const struct config_policy *file, struct error *e);
     void (*exit)(void *ud, const char *policy); /* on_eject: exit */
+    /* Runs run(arg) once, soon, somewhere that holds up nobody (a thread); NULL: at once. */
+    void (*aside)(void *ud, void (*run)(void *arg), void *arg);
 };
 
 enum policy_pairs { POLICY_PAIRS_NATIVE, POLICY_PAIRS_SORTED, POLICY_PAIRS_REVERSED };
@@ -166,8 +211,15 @@ struct policies_conf {
     uint64_t seed;         /* 0: from the kernel */
     enum policy_pairs pairs; /* simulators want an order that does not depend on the process */
     bool virtual_time;       /* no wall-clock budgets, so that runs repeat to the byte */
+    bool live;               /* others wait meanwhile: files have to load quickly (a set that was attached is live anyway) */
     bool no_gpu, no_http;    /* capabilities that the host lacks */
     const struct policy_host *host; /* borrowed */
+    /* For simulations with chaos: 0, or 1 the call raises, 2 it runs over its budget, 3 it raises because the run has
+     * taken too long. NULL: never. */
+    int (*fault)(void *ud, enum policy_hook h);
+    void *fault_ud;
+    const struct policy_deprecated *deprecated; /* beside those of api.def; for specs of the machinery */
+    size_t n_deprecated;
 };
 
 /* 0; ERR_CONFIG with file and line in e: two claims on one op, a file that does not load. `lenient`: files that do
@@ -177,8 +229,17 @@ void policies_free(struct policies *ps);
 /* Puts the row in charge of s (sched_set_ops, sched_set_patience) and sends on_start. s is borrowed. */
 void policies_attach(struct policies *ps, struct sched *s, msec now);
 void policies_stop(struct policies *ps, const char *reason, msec now);
-/* False: nobody defines it, skip the call. */
-bool policies_wants(const struct policies *ps, enum policy_hook h);
+/* False: nobody defines it, skip the call. One test. */
+static inline bool policies_wants(const struct policies *ps, enum policy_hook h)
+{
+    return ps && (((const struct policies_face *)(const void *)ps)->wants & 1u << h);
+}
+
+/* False: nobody may see has_tools, has_images or the body, so they need not be found out. */
+static inline bool policies_need_body(const struct policies *ps)
+{
+    return ps && ((const struct policies_face *)(const void *)ps)->body;
+}
 
 /* ---- around a request ---- */
 
@@ -195,20 +256,26 @@ enum policy_answer_kind policies_on_request(struct policies *ps, ticket_id t, co
 void policies_outcome(struct policies *ps, ticket_id t, const struct policy_outcome *o);
 /* A request ends that never got a ticket after policies_route (unknown model, peer, client gone). Idempotent. */
 void policies_request_end(struct policies *ps, uint64_t id);
+/* The info that `s` speaks of goes. A ticket that still waits, or whose end a policy will be told, keeps a copy. */
+void policies_source_end(struct policies *ps, struct policy_source *s);
 void policies_ticket_end(struct policies *ps, ticket_id t, const char *cause, msec now);
 /* Members of the JSON body to set ("{"a":1}") and to drop (null stands for a drop), appended to `set_json` as an
  * object; false: no change. */
 bool policies_rewrite(struct policies *ps, ticket_id t, const struct policy_request_info *info, msec now,
                       struct strbuf *set_json);
+/* A policy will have the request tried again: what it knows of it (ctx, tags) goes on to the ticket after this one. */
+void policies_again(struct policies *ps, ticket_id t);
 struct policy_retry {
-    bool retry;
+    bool retry; /* false: fail now, without the built-in's own attempt */
     char model[128]; /* "" = the same */
     msec delay_ms;   /* at most 30 s */
 };
+/* The upstream failed (`error`) before the first byte went out. t == 0: the request has no ticket (a peer's). False: no
+ * opinion. */
 bool policies_on_failure(struct policies *ps, ticket_id t, const struct policy_request_info *info, str error, msec now,
                          struct policy_retry *ret);
-/* after_ready / before_stop: done(ud) when all policies have finished, at most `limit_ms` later; false: nobody
- * wants it, done is not called. */
+/* after_ready / before_stop: done(ud) when all policies have finished, at most `limit_ms` and each one's own
+ * limits.stop_hook_s later; false: nobody is to be waited for, done is not called. `why`: see sched_stop_why. */
 bool policies_around(struct policies *ps, enum policy_hook h, model_id m, const char *why, msec limit_ms, msec now,
                      void (*done)(void *ud), void *ud);
 
@@ -217,6 +284,8 @@ bool policies_around(struct policies *ps, enum policy_hook h, model_id m, const 
 void policies_settle_now(struct policies *ps, msec now);
 void policies_tick(struct policies *ps, msec now);
 msec policies_next(const struct policies *ps); /* MSEC_NEVER: nothing planned */
+/* While this is the same, and neither a tick, a settling nor a change of the set lies between, policies_next is, too. */
+uint64_t policies_plan(const struct policies *ps);
 void policies_idle(struct policies *ps, unsigned budget_us);
 void policies_http_done(struct policies *ps, uint64_t id, const struct policy_http_answer *a, msec now);
 bool policies_unsettled(const struct policies *ps);
@@ -234,16 +303,22 @@ int policies_reconfigure(struct policies *ps, const struct policies_conf *conf, 
 int policies_reload(struct policies *ps, str name, msec now, struct error *e);
 int policies_resume(struct policies *ps, str name, msec now, struct error *e);
 int policies_disable(struct policies *ps, str name, msec now, struct error *e);
+/* Of the text of a file as it was loaded last, and of the modules that it uses; 0: it never was. */
+uint64_t policies_hash(const struct policies *ps, str file);
+/* Of the policy with that name; empty: unknown. */
+str policies_file(const struct policies *ps, str name);
 /* GET /api/policy; /api/policy/<name>/dump (false: unknown name); /api/policy/trace?n=; Prometheus lines. */
 void policies_status_json(struct policies *ps, msec now, struct strbuf *out);
 bool policies_dump_json(struct policies *ps, str name, msec now, struct strbuf *out);
 void policies_trace_json(const struct policies *ps, size_t n, struct strbuf *out);
 void policies_metrics(const struct policies *ps, struct strbuf *out);
-/* Decisions that the request with this ticket met, as a JSON array: "why did my request wait". */
-void policies_why_json(const struct policies *ps, ticket_id t, struct strbuf *out);
+/* Decisions that request `id` met (t: its ticket while it has one), as a JSON array: "why did my request wait". */
+void policies_why_json(const struct policies *ps, ticket_id t, uint64_t id, struct strbuf *out);
+/* Who decides the order now: "policy:NAME" or "builtin:NAME". */
+void policies_in_charge(const struct policies *ps, struct strbuf *out);
 /* Sum of answers that broke a rule, budgets and errors; for simulators. */
 struct policies_stats {
-    uint64_t calls, errors, budget, memory, invalid, holds, nils, ejections, overrides, instructions_max;
+    uint64_t calls, errors, budget, memory, invalid, holds, nils, ejections, overrides, instructions_max, instructions_p50, instructions_sum;
     uint64_t by_policy, by_builtin, by_fallback; /* decisions (pick_next, plan_swap) */
 };
 void policies_stats(const struct policies *ps, struct policies_stats *ret);
@@ -253,5 +328,11 @@ void policy_api_json(struct strbuf *out);
 void policy_api_luacats(struct strbuf *out); /* lua/luaswap/meta.lua */
 void policy_api_markdown(struct strbuf *out);
 void policy_api_luacheck(struct strbuf *out);
+void policy_api_lua(struct strbuf *out); /* a chunk that returns it as tables, for lua/luaswap/lint.lua */
+struct policy_deprecated {
+    const char *name, *since, *instead; /* name: a hook, "luaswap.x.y" or "Class.member" */
+};
+/* NULL: in good standing. `more`: further ones, for specs of the machinery itself. */
+const struct policy_deprecated *policy_api_deprecated(const char *name, const struct policy_deprecated *more, size_t n);
 
 #endif

@@ -70,6 +70,7 @@ static int settings_protected(lua_State *L)
     struct policy *p = vm_policy(L);
     lua_settop(L, 0);
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->ref_config_data);
+    settings_hide_secrets(L);
     const char *fault = NULL;
     struct strbuf *b = &p->scratch;
     strbuf_clear(b);
@@ -86,7 +87,7 @@ static void one(struct policy *p, msec now, struct strbuf *b)
     text(b, "name", str_c(p->name), true);
     text(b, "version", str_c(p->version), true);
     text(b, "file", str_c(p->file), true);
-    text(b, "hash", str_c(p->hash), true);
+    text(b, "sha256", str_c(p->sha256), true);
     strbuf_addf(b, "\"api\":%d,\"mode\":\"%s\",\"state\":\"%s\",\"required\":%s,\"since_s\":%.3f,", p->api,
                 modes[p->conf.mode], states[p->state], p->required ? "true" : "false", (double)(now - p->since) / 1000);
     if (p->eject_kind[0]) {
@@ -115,16 +116,36 @@ static void one(struct policy *p, msec now, struct strbuf *b)
     strbuf_addc(b, '}');
 }
 
-void policies_status_json(struct policies *ps, msec now, struct strbuf *out)
+uint64_t policies_hash(const struct policies *ps, str file)
 {
-    strbuf_addf(out, "{\"api_level\":%d,\"scheduler\":{\"in_charge\":\"", POLICY_API_LEVEL);
-    struct policy *p = ps ? ps->owner[POLICY_PICK_NEXT] : NULL;
+    for (size_t i = 0; ps && i < ps->n; i++)
+        if (str_eq(ps->at[i]->conf.file, file))
+            return ps->at[i]->hash_sum;
+    return 0;
+}
+
+str policies_file(const struct policies *ps, str name)
+{
+    const struct policy *p = ps ? policies_find(ps, name) : NULL;
+    return p ? p->conf.file : STR_NONE;
+}
+
+void policies_in_charge(const struct policies *ps, struct strbuf *out)
+{
+    const struct policy *p = ps ? ps->owner[POLICY_PICK_NEXT] : NULL;
     if (ps && !p)
         p = ps->owner[POLICY_SCORE] ? ps->owner[POLICY_SCORE] : ps->owner[POLICY_PLAN_SWAP];
     if (p && p->state == PS_ACTIVE && !ps->conf.observe_only)
-        strbuf_addf(out, "policy:%s\",", p->name);
+        strbuf_addf(out, "policy:%s", p->name);
     else
-        strbuf_addf(out, "builtin:%s\",", ps ? ps->scheduler : "");
+        strbuf_addf(out, "builtin:%s", ps ? ps->scheduler : "");
+}
+
+void policies_status_json(struct policies *ps, msec now, struct strbuf *out)
+{
+    strbuf_addf(out, "{\"api_level\":%d,\"scheduler\":{\"in_charge\":\"", POLICY_API_LEVEL);
+    policies_in_charge(ps, out);
+    strbuf_add(out, S("\","));
     text(out, "configured", str_c(ps ? ps->scheduler : ""), true);
     strbuf_addf(out, "\"observe_only\":%s},\"policies\":[", ps && ps->conf.observe_only ? "true" : "false");
     for (size_t i = 0; ps && i < ps->n; i++) {
@@ -173,10 +194,11 @@ void policies_trace_json(const struct policies *ps, size_t n, struct strbuf *out
     strbuf_addc(out, ']');
 }
 
-void policies_why_json(const struct policies *ps, ticket_id t, struct strbuf *out)
+void policies_why_json(const struct policies *ps, ticket_id t, uint64_t id, struct strbuf *out)
 {
-    const struct preq *r = ps ? preq_find(ps, t) : NULL;
-    uint64_t id = r ? r->id : t;
+    const struct preq *r = ps && t ? preq_find(ps, t) : NULL;
+    if (r && r->id != id)
+        r = NULL;
     size_t have = !ps ? 0 : ps->n_trace < POLICY_TRACE ? ps->n_trace : POLICY_TRACE;
     bool first = true;
     strbuf_addc(out, '[');
@@ -195,6 +217,8 @@ void policies_why_json(const struct policies *ps, ticket_id t, struct strbuf *ou
     strbuf_addc(out, ']');
 }
 
+/* ---- Prometheus ---- */
+
 static void outcome(struct strbuf *b, const struct policy *p, int h, const char *name, uint64_t n)
 {
     if (n)
@@ -202,12 +226,10 @@ static void outcome(struct strbuf *b, const struct policy *p, int h, const char 
                     hook_name((enum policy_hook)h), name, (unsigned long long)n);
 }
 
-static void hook_metrics(const struct policy *p, struct strbuf *b)
+static void hook_calls(const struct policy *p, struct strbuf *b)
 {
     for (int h = 0; h < POLICY_HOOKS; h++) {
         const struct hook_stats *s = &p->stats[h];
-        if (s->n == 0)
-            continue;
         outcome(b, p, h, "ok", s->ok);
         outcome(b, p, h, "nil", s->nil);
         outcome(b, p, h, "hold", s->hold);
@@ -215,61 +237,168 @@ static void hook_metrics(const struct policy *p, struct strbuf *b)
         outcome(b, p, h, "budget", s->budget);
         outcome(b, p, h, "memory", s->memory);
         outcome(b, p, h, "invalid", s->invalid);
-        static const struct {
-            unsigned upto;
-            const char *le;
-        } steps[] = { { 10, "1.024e-06" }, { 13, "8.192e-06" }, { 16, "6.5536e-05" }, { 20, "0.001048576" },
-                      { 23, "0.008388608" }, { 26, "0.067108864" } };
+    }
+}
+
+static void hook_seconds(const struct policy *p, struct strbuf *b)
+{
+    static const struct {
+        unsigned upto;
+        const char *le;
+    } steps[] = { { 10, "1.024e-06" }, { 13, "8.192e-06" }, { 16, "6.5536e-05" }, { 20, "0.001048576" },
+                  { 23, "0.008388608" }, { 26, "0.067108864" } };
+    for (int h = 0; h < POLICY_HOOKS; h++) {
+        const struct hook_stats *s = &p->stats[h];
+        const char *hook = hook_name((enum policy_hook)h);
         uint64_t sum = 0;
         unsigned at = 0;
+        if (s->n == 0)
+            continue;
         for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
             for (; at < steps[i].upto; at++)
                 sum += s->hist[at];
-            strbuf_addf(b, "luaswap_policy_hook_seconds_bucket{policy=\"%s\",hook=\"%s\",le=\"%s\"} %llu\n", p->name,
-                        hook_name((enum policy_hook)h), steps[i].le, (unsigned long long)sum);
+            strbuf_addf(b, "luaswap_policy_hook_seconds_bucket{policy=\"%s\",hook=\"%s\",le=\"%s\"} %llu\n", p->name, hook,
+                        steps[i].le, (unsigned long long)sum);
         }
-        strbuf_addf(b, "luaswap_policy_hook_seconds_bucket{policy=\"%s\",hook=\"%s\",le=\"+Inf\"} %llu\n", p->name,
-                    hook_name((enum policy_hook)h), (unsigned long long)s->n);
-        strbuf_addf(b, "luaswap_policy_hook_seconds_sum{policy=\"%s\",hook=\"%s\"} %.9g\n", p->name,
-                    hook_name((enum policy_hook)h), (double)s->sum_ns / 1e9);
-        strbuf_addf(b, "luaswap_policy_hook_seconds_count{policy=\"%s\",hook=\"%s\"} %llu\n", p->name,
-                    hook_name((enum policy_hook)h), (unsigned long long)s->n);
+        strbuf_addf(b, "luaswap_policy_hook_seconds_bucket{policy=\"%s\",hook=\"%s\",le=\"+Inf\"} %llu\n", p->name, hook,
+                    (unsigned long long)s->n);
+        strbuf_addf(b, "luaswap_policy_hook_seconds_sum{policy=\"%s\",hook=\"%s\"} %.9g\n", p->name, hook, (double)s->sum_ns / 1e9);
+        strbuf_addf(b, "luaswap_policy_hook_seconds_count{policy=\"%s\",hook=\"%s\"} %llu\n", p->name, hook, (unsigned long long)s->n);
     }
+}
+
+static uint64_t dearest_call(const struct policy *p)
+{
+    uint64_t max = 0;
+    for (int h = 0; h < POLICY_HOOKS; h++)
+        if (p->stats[h].instr_max > max)
+            max = p->stats[h].instr_max;
+    return max;
+}
+
+/* What luaswap.metrics counted; all series of one name together, whichever policy they are of. */
+struct user_series {
+    const struct policy *p;
+    const struct series *s;
+};
+
+static int by_series(const void *a, const void *b)
+{
+    const struct user_series *x = a, *y = b;
+    int d = strcmp(x->s->name, y->s->name);
+    if (d == 0)
+        d = x->s->kind - y->s->kind;
+    return d ? d : x->p != y->p ? (x->p->index < y->p->index ? -1 : 1) : x->s < y->s ? -1 : x->s > y->s;
+}
+
+static void user_metrics(const struct policies *ps, struct strbuf *b)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < ps->n; i++)
+        n += ps->at[i]->n_series;
+    if (n == 0)
+        return;
+    struct user_series *all = mem_calloc(n, sizeof(*all));
+    n = 0;
+    for (size_t i = 0; i < ps->n; i++)
+        for (size_t k = 0; k < ps->at[i]->n_series; k++)
+            all[n++] = (struct user_series){ ps->at[i], &ps->at[i]->series[k] };
+    qsort(all, n, sizeof(*all), by_series);
+    for (size_t i = 0; i < n; i++) {
+        const struct series *s = all[i].s;
+        const char *policy = all[i].p->name;
+        if (i == 0 || strcmp(all[i - 1].s->name, s->name) != 0)
+            strbuf_addf(b, "# HELP luaswap_policy_user_%s Counted by a policy.\n# TYPE luaswap_policy_user_%s %s\n", s->name, s->name,
+                        s->kind == 'c' ? "counter" : s->kind == 'g' ? "gauge" : "summary");
+        if (s->kind == 'h') {
+            strbuf_addf(b, "luaswap_policy_user_%s_count{policy=\"%s\"%s} %llu\n", s->name, policy, s->labels,
+                        (unsigned long long)s->count);
+            strbuf_addf(b, "luaswap_policy_user_%s_sum{policy=\"%s\"%s} %.17g\n", s->name, policy, s->labels, s->value);
+        } else {
+            strbuf_addf(b, "luaswap_policy_user_%s{policy=\"%s\"%s} %.17g\n", s->name, policy, s->labels, s->value);
+        }
+    }
+    free(all);
+}
+
+static void help(struct strbuf *b, const char *name, const char *type, const char *text)
+{
+    strbuf_addf(b, "# HELP luaswap_policy_%s %s\n# TYPE luaswap_policy_%s %s\n", name, text, name, type);
+}
+
+static void failures(const struct policies *ps, struct strbuf *b)
+{
+    help(b, "strikes", "gauge", "Failures of the last minute; three eject the policy.");
+    for (size_t i = 0; i < ps->n; i++)
+        strbuf_addf(b, "luaswap_policy_strikes{policy=\"%s\"} %u\n", ps->at[i]->name, eject_strikes(ps->at[i]));
+    help(b, "ejections_total", "counter", "How often it was ejected, by what happened last.");
+    for (size_t i = 0; i < ps->n; i++)
+        if (ps->at[i]->ejections)
+            strbuf_addf(b, "luaswap_policy_ejections_total{policy=\"%s\",kind=\"%s\"} %u\n", ps->at[i]->name, ps->at[i]->eject_kind,
+                        ps->at[i]->ejections);
+    help(b, "overrides_total", "counter", "Requests that were served because they had waited too long under the policy.");
+    strbuf_addf(b, "luaswap_policy_overrides_total %llu\n", (unsigned long long)ps->overrides);
+}
+
+static void decisions(const struct policies *ps, struct strbuf *b)
+{
+    static const char *const sources[] = { "policy", "builtin", "fallback", "override" };
+    help(b, "decisions_total", "counter", "Scheduling decisions by who made them.");
+    for (int h = 0; h < POLICY_HOOKS; h++)
+        for (int k = 0; k < 4; k++)
+            if (ps->op_source[h][k])
+                strbuf_addf(b, "luaswap_policy_decisions_total{op=\"%s\",source=\"%s\"} %llu\n", hook_name((enum policy_hook)h),
+                            sources[k], (unsigned long long)ps->op_source[h][k]);
+    help(b, "shadow_disagree_total", "counter", "Decisions that a shadow would have taken otherwise.");
+    for (size_t i = 0; i < ps->n; i++)
+        for (int h = 0; ps->at[i]->shadow && h < POLICY_HOOKS; h++)
+            if (ps->at[i]->agree[h] + ps->at[i]->disagree[h])
+                strbuf_addf(b, "luaswap_policy_shadow_disagree_total{policy=\"%s\",op=\"%s\"} %llu\n", ps->at[i]->name,
+                            hook_name((enum policy_hook)h), (unsigned long long)ps->at[i]->disagree[h]);
 }
 
 void policies_metrics(const struct policies *ps, struct strbuf *out)
 {
-    if (!ps)
+    if (!ps || ps->n == 0)
         return;
-    strbuf_add(out, S("# TYPE luaswap_policy_state gauge\n"));
+    help(out, "state", "gauge", "1 for the state that the policy is in.");
     for (size_t i = 0; i < ps->n; i++)
         for (size_t k = 0; k < ARRAY_LEN(states); k++)
             strbuf_addf(out, "luaswap_policy_state{policy=\"%s\",state=\"%s\"} %d\n", ps->at[i]->name, states[k],
                         (size_t)ps->at[i]->state == k);
-    strbuf_add(out, S("# TYPE luaswap_policy_hook_calls_total counter\n# TYPE luaswap_policy_hook_seconds histogram\n"));
+    help(out, "hook_calls_total", "counter", "Calls of hooks by outcome.");
     for (size_t i = 0; i < ps->n; i++)
-        hook_metrics(ps->at[i], out);
-    strbuf_add(out, S("# TYPE luaswap_policy_decisions_total counter\n"));
-    static const char *const sources[] = { "policy", "builtin", "fallback", "override" };
-    for (int h = 0; h < POLICY_HOOKS; h++)
-        for (int k = 0; k < 4; k++)
-            if (ps->op_source[h][k])
-                strbuf_addf(out, "luaswap_policy_decisions_total{op=\"%s\",source=\"%s\"} %llu\n",
-                            hook_name((enum policy_hook)h), sources[k], (unsigned long long)ps->op_source[h][k]);
-    strbuf_add(out, S("# TYPE luaswap_policy_ejections_total counter\n# TYPE luaswap_policy_memory_bytes gauge\n"
-                      "# TYPE luaswap_policy_gc_seconds_total counter\n"));
-    for (size_t i = 0; i < ps->n; i++) {
-        const struct policy *p = ps->at[i];
-        if (p->ejections)
-            strbuf_addf(out, "luaswap_policy_ejections_total{policy=\"%s\",kind=\"%s\"} %u\n", p->name, p->eject_kind, p->ejections);
-        strbuf_addf(out, "luaswap_policy_memory_bytes{policy=\"%s\"} %zu\n", p->name, p->mem_used);
-        strbuf_addf(out, "luaswap_policy_gc_seconds_total{policy=\"%s\"} %.9g\n", p->name, (double)p->gc_ns / 1e9);
-        for (int h = 0; p->shadow && h < POLICY_HOOKS; h++)
-            if (p->agree[h] + p->disagree[h])
-                strbuf_addf(out, "luaswap_policy_shadow_disagree_total{policy=\"%s\",op=\"%s\"} %llu\n", p->name,
-                            hook_name((enum policy_hook)h), (unsigned long long)p->disagree[h]);
-        lib_metrics_text(p, out);
+        hook_calls(ps->at[i], out);
+    help(out, "hook_seconds", "histogram", "Time in hooks.");
+    for (size_t i = 0; i < ps->n; i++)
+        hook_seconds(ps->at[i], out);
+    help(out, "hook_instructions_max", "gauge", "Instructions of the dearest call so far.");
+    for (size_t i = 0; i < ps->n; i++)
+        strbuf_addf(out, "luaswap_policy_hook_instructions_max{policy=\"%s\"} %llu\n", ps->at[i]->name,
+                    (unsigned long long)dearest_call(ps->at[i]));
+    decisions(ps, out);
+    failures(ps, out);
+    help(out, "memory_bytes", "gauge", "Memory of the policy's Lua state.");
+    for (size_t i = 0; i < ps->n; i++)
+        strbuf_addf(out, "luaswap_policy_memory_bytes{policy=\"%s\"} %zu\n", ps->at[i]->name, ps->at[i]->mem_used);
+    help(out, "gc_seconds_total", "counter", "Time spent collecting its garbage.");
+    for (size_t i = 0; i < ps->n; i++)
+        strbuf_addf(out, "luaswap_policy_gc_seconds_total{policy=\"%s\"} %.9g\n", ps->at[i]->name, (double)ps->at[i]->gc_ns / 1e9);
+    user_metrics(ps, out);
+}
+
+/* The smallest count of the bucket that half of the calls reach. */
+static uint64_t instructions_median(const struct policies *ps, uint64_t calls)
+{
+    uint64_t seen = 0;
+    for (size_t at = 0; calls && at < POLICY_INSTR_HIST; at++) {
+        for (size_t i = 0; i < ps->n; i++)
+            for (int h = 0; h < POLICY_HOOKS; h++)
+                seen += ps->at[i]->stats[h].instr_hist[at];
+        if (seen * 2 >= calls)
+            return at < 4 ? at : (uint64_t)(4 + at % 4) << (at / 4 - 1);
     }
+    return 0;
 }
 
 void policies_stats(const struct policies *ps, struct policies_stats *ret)
@@ -288,8 +417,10 @@ void policies_stats(const struct policies *ps, struct policies_stats *ret)
             ret->invalid += s->invalid;
             ret->holds += s->hold;
             ret->nils += s->nil;
+            ret->instructions_sum += s->instr_sum;
             if (s->instr_max > ret->instructions_max)
                 ret->instructions_max = s->instr_max;
         }
     }
+    ret->instructions_p50 = instructions_median(ps, ret->calls);
 }

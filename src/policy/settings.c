@@ -84,10 +84,37 @@ static void fill_one(lua_State *L, int given, int out)
         luaL_error(L, "settings.%s: %s %s expected, got a %s", name, type[0] == 'i' ? "an" : "a", type,
                    luaL_typename(L, -1));
     check_range(L, spec, name);
+    if (lua_getfield(L, spec, "secret") != LUA_TNIL && lua_toboolean(L, -1)) { /* remembered for settings_hide_secrets */
+        luaL_getsubtable(L, LUA_REGISTRYINDEX, "policy.secrets");
+        lua_pushboolean(L, true);
+        lua_setfield(L, -2, name);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
     if (lua_istable(L, -1))
         vm_freeze(L, true);
     lua_setfield(L, out, name);
     lua_settop(L, spec);
+}
+
+void settings_hide_secrets(lua_State *L)
+{
+    int data = lua_gettop(L);
+    lua_newtable(L);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, "policy.secrets");
+    for (lua_pushnil(L); lua_next(L, data);) {
+        lua_pushvalue(L, -2);
+        if (lua_rawget(L, data + 2) != LUA_TNIL) {
+            lua_pushliteral(L, "***");
+            lua_replace(L, -3);
+        }
+        lua_pop(L, 1);
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        lua_rawset(L, data + 1);
+    }
+    lua_pop(L, 1);
+    lua_replace(L, data);
 }
 
 void settings_fill(lua_State *L, struct policy *p, int schema)

@@ -3,7 +3,7 @@
  *
  * Form: "luaswap-state 1\n", then one value. n nil, t true, f false, i<int>; d<hex float>; s<len>:<bytes>,
  * T<count>: followed by count pairs (a new table, numbered in the order of appearance), R<number>; one seen before. */
-#include "policy/priv.h"
+#include "policy/view.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -241,6 +241,79 @@ int state_restore(struct policy *p, str bytes, const char *old_version, struct e
     struct sreader r = { .p = p, .at = bytes.ptr + sizeof(HEAD) - 1, .end = bytes.ptr + bytes.len, .old_version = old_version };
     p->phase = PHASE_NOTE;
     return gate_run(p, POLICY_ON_START, 4u * 1000 * 1000, 500, restore_protected, &r, e);
+}
+
+/* ---- req.ctx, from a policy to the one that takes its place ---- */
+
+struct ctx_save {
+    struct writer w;
+    const struct preq *r;
+};
+struct ctx_restore {
+    struct sreader in;
+    struct preq *r;
+};
+
+/* Nothing is written for a request that has no ctx, or an empty one. */
+static int ctx_save_protected(lua_State *L)
+{
+    struct ctx_save *c = lua_touserdata(L, 1);
+    lua_settop(L, 1);
+    lua_newtable(L); /* 2: tables that were seen */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, c->w.p->ref_views);
+    if (lua_rawgeti(L, -1, c->r->slot) != LUA_TUSERDATA || ((struct view *)lua_touserdata(L, -1))->u.req.uid != c->r->uid ||
+        lua_getiuservalue(L, -1, 1) != LUA_TTABLE)
+        return 0;
+    int at = lua_gettop(L);
+    lua_pushnil(L);
+    if (!lua_next(L, at))
+        return 0;
+    lua_settop(L, at);
+    write_value(L, &c->w, 0);
+    return 0;
+}
+
+static int ctx_restore_protected(lua_State *L)
+{
+    struct ctx_restore *c = lua_touserdata(L, 1);
+    lua_settop(L, 1);
+    lua_newtable(L);
+    view_push_request(L, c->in.p, c->r);
+    read_value(L, &c->in, 0);
+    lua_setiuservalue(L, 3, 1);
+    return 0;
+}
+
+static int carry_one(struct policy *from, struct policy *to, struct preq *r, struct strbuf *b, struct error *e)
+{
+    struct ctx_save save = { .w = { .p = from, .out = b, .path = "ctx" }, .r = r };
+    strbuf_clear(b);
+    int rc = gate_run(from, POLICY_ON_STOP, 1u * 1000 * 1000, 100, ctx_save_protected, &save, e);
+    if (rc || b->len == 0)
+        return rc;
+    struct ctx_restore get = { .in = { .p = to, .at = b->ptr, .end = b->ptr + b->len }, .r = r };
+    return gate_run(to, POLICY_ON_START, 1u * 1000 * 1000, 100, ctx_restore_protected, &get, e);
+}
+
+void state_carry_ctx(struct policy *from, struct policy *to)
+{
+    struct policies *ps = to->ps;
+    struct strbuf b = STRBUF(2 * POLICY_STATE_MAX);
+    size_t total = 0, lost = 0;
+    struct error e = { 0 }, first = { 0 };
+    for (size_t i = 0; ps->buckets && i <= ps->mask; i++) {
+        for (struct preq *r = ps->buckets[i]; r; r = r->hash_next) {
+            int rc = total > POLICY_CTX_MAX ? error_set(&e, ERR_LIMIT, "more than 8 MB of them")
+                     : !gate_turn_left(ps) ? error_set(&e, ERR_TIMEOUT, "no time left for them")
+                                           : carry_one(from, to, r, &b, &e);
+            total += b.len;
+            if (rc && lost++ == 0)
+                first = e;
+        }
+    }
+    if (lost > 0)
+        vm_warn(to, "req.ctx of %zu requests not kept: %s", lost, first.msg);
+    strbuf_fini(&b);
 }
 
 /* ---- the file ---- */

@@ -1,41 +1,12 @@
 /* Read-only userdata for requests, models, swaps, the queue and GPU rows. A view knows the number of the hook that
  * showed it; after that hook every access raises. Fields come from api.def. */
-#include "policy/priv.h"
+#include "policy/view.h"
 
 #include <math.h>
 #include <stdio.h>
 
-enum kind { VK_REQUEST, VK_MODEL, VK_SWAP, VK_QUEUE };
-static const char *const metas[] = { "policy.request", "policy.model", "policy.swap", "policy.queue" };
+const char *const view_metas[] = { "policy.request", "policy.model", "policy.swap", "policy.queue" };
 
-struct view {
-    enum kind kind;
-    uint64_t gen;
-    union {
-        struct {
-            struct preq *r;
-            uint64_t uid, id;
-        } req;
-        struct {
-            model_id id;
-        } model;
-        struct {
-            swap_id id;
-            const struct swap *sw;
-            bool done, ok;
-            char error[160];
-        } swap;
-        struct {
-            bool all;
-        } queue;
-    } u;
-};
-
-enum request_field {
-#define FIELD(type, id, name, lua, doc) F_##type##_##id,
-#include "policy/api.def"
-    FIELDS
-};
 static const struct {
     const char *type, *name;
 } fields[] = {
@@ -43,7 +14,7 @@ static const struct {
 #include "policy/api.def"
 };
 
-static _Noreturn void dead(lua_State *L, const struct view *v)
+_Noreturn void view_dead(lua_State *L, const struct view *v)
 {
     struct policy *p = vm_policy(L);
     char what[64];
@@ -57,38 +28,15 @@ static _Noreturn void dead(lua_State *L, const struct view *v)
     __builtin_unreachable();
 }
 
-static inline struct view *alive(lua_State *L, int at, enum kind kind)
-{
-    struct view *v = lua_touserdata(L, at);
-    if (v->gen != vm_policy(L)->gen || v->kind != kind)
-        dead(L, v);
-    return v;
-}
-
-static struct view *new_view(lua_State *L, struct policy *p, enum kind kind, int uservalues)
+struct view *view_new(lua_State *L, struct policy *p, enum kind kind, int uservalues)
 {
     struct view *v = lua_newuserdatauv(L, sizeof(*v), uservalues);
     memset(v, 0, sizeof(*v));
     v->kind = kind;
     v->gen = p->gen;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, p->ref_meta);
-    lua_rawgeti(L, -1, (int)kind + 1);
-    lua_setmetatable(L, -3);
-    lua_pop(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, p->ref_metas[kind]);
+    lua_setmetatable(L, -2);
     return v;
-}
-
-static void push_str(lua_State *L, str s)
-{
-    if (s.ptr && s.len)
-        lua_pushlstring(L, s.ptr, s.len);
-    else
-        lua_pushnil(L);
-}
-
-static double seconds(msec ms)
-{
-    return (double)ms / 1000.0;
 }
 
 /* ---- requests ---- */
@@ -100,31 +48,18 @@ void view_push_request(lua_State *L, struct policy *p, struct preq *r)
         struct view *v = lua_touserdata(L, -1);
         if (v->u.req.uid == r->uid) {
             v->gen = p->gen;
-            lua_remove(L, -2);
+            lua_replace(L, -2);
             return;
         }
     }
     lua_pop(L, 1);
-    struct view *v = new_view(L, p, VK_REQUEST, 1);
+    struct view *v = view_new(L, p, VK_REQUEST, 1);
     v->u.req.r = r;
     v->u.req.uid = r->uid;
     v->u.req.id = r->id;
     lua_pushvalue(L, -1);
     lua_rawseti(L, -3, r->slot);
     lua_remove(L, -2);
-}
-
-void view_move(struct policy *p, uint32_t slot, uint64_t uid, struct preq *r)
-{
-    lua_State *L = p->L; /* raw reads of existing values: nothing here can raise */
-    int base = lua_gettop(L);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, p->ref_views);
-    if (lua_rawgeti(L, -1, slot) == LUA_TUSERDATA) {
-        struct view *v = lua_touserdata(L, -1);
-        if (v->u.req.uid == uid)
-            v->u.req.r = r;
-    }
-    lua_settop(L, base);
 }
 
 bool view_ready(const struct sched *s, const struct ticket *t)
@@ -169,21 +104,42 @@ static int request_field(lua_State *L, struct preq *r, int f)
     struct policies *ps = r->ps;
     switch (f) {
     case F_request_ID: lua_pushinteger(L, (lua_Integer)r->id); break;
-    case F_request_MODEL: push_str(L, r->model_name); break;
-    case F_request_ASKED: push_str(L, r->asked.len ? r->asked : r->model_name); break;
-    case F_request_PATH: push_str(L, r->path); break;
-    case F_request_KIND: push_str(L, r->kind); break;
-    case F_request_KEY: push_str(L, r->key); break;
-    case F_request_SESSION: push_str(L, r->session); break;
-    case F_request_CLIENT: push_str(L, r->client); break;
+    case F_request_MODEL: view_push_str(L, r->model_name); break;
+    case F_request_ASKED: view_push_str(L, r->asked.len ? r->asked : r->model_name); break;
+    case F_request_PATH: view_push_str(L, r->path); break;
+    case F_request_KIND:
+        preq_need(r, POLICY_FACT_KIND);
+        view_push_str(L, r->kind);
+        break;
+    case F_request_KEY:
+        preq_need(r, POLICY_FACT_KEY);
+        view_push_str(L, r->key);
+        break;
+    case F_request_SESSION:
+        preq_need(r, POLICY_FACT_SESSION);
+        view_push_str(L, r->session);
+        break;
+    case F_request_CLIENT: view_push_str(L, r->client); break;
     case F_request_STREAM: lua_pushboolean(L, r->stream); break;
     case F_request_TOKENS_IN: push_count(L, r->tokens_in); break;
     case F_request_TOKENS_EXACT: lua_pushboolean(L, r->tokens_exact); break;
-    case F_request_MAX_TOKENS: push_count(L, r->max_tokens); break;
+    case F_request_MAX_TOKENS:
+        preq_need(r, POLICY_FACT_COUNTS);
+        push_count(L, r->max_tokens);
+        break;
     case F_request_BYTES: push_count(L, r->bytes); break;
-    case F_request_MESSAGES: push_count(L, r->messages); break;
-    case F_request_HAS_TOOLS: lua_pushboolean(L, r->has_tools); break;
-    case F_request_HAS_IMAGES: lua_pushboolean(L, r->has_images); break;
+    case F_request_MESSAGES:
+        preq_need(r, POLICY_FACT_COUNTS);
+        push_count(L, r->messages);
+        break;
+    case F_request_HAS_TOOLS:
+        preq_need(r, POLICY_FACT_CONTENT);
+        lua_pushboolean(L, r->has_tools);
+        break;
+    case F_request_HAS_IMAGES:
+        preq_need(r, POLICY_FACT_CONTENT);
+        lua_pushboolean(L, r->has_images);
+        break;
     case F_request_PRIORITY: lua_pushinteger(L, r->priority); break;
     case F_request_DEADLINE:
         if (r->deadline_s < 0)
@@ -191,7 +147,7 @@ static int request_field(lua_State *L, struct preq *r, int f)
         else
             lua_pushnumber(L, r->deadline_s);
         break;
-    case F_request_CLASS: push_str(L, str_c(r->class_buf)); break;
+    case F_request_CLASS: view_push_str(L, str_c(r->class_buf)); break;
     case F_request_ARRIVED: lua_pushnumber(L, seconds(r->arrived)); break;
     case F_request_AGE: lua_pushnumber(L, seconds(ps->now - r->arrived)); break;
     case F_request_READY: lua_pushboolean(L, view_ready(ps->sched, preq_ticket(r))); break;
@@ -214,8 +170,8 @@ static int request_field(lua_State *L, struct preq *r, int f)
         else
             lua_pushnil(L);
         break;
-    case F_request_ERROR: push_str(L, str_c(r->error)); break;
-    case F_request_CAUSE: push_str(L, str_c(r->cause)); break;
+    case F_request_ERROR: view_push_str(L, str_c(r->error)); break;
+    case F_request_CAUSE: view_push_str(L, str_c(r->cause)); break;
     case F_request_GONE: lua_pushboolean(L, r->gone); break;
     case F_request_CTX: push_ctx(L); break;
     case F_request_TAGS: view_push_tags(L, r); break;
@@ -224,26 +180,70 @@ static int request_field(lua_State *L, struct preq *r, int f)
     return 1;
 }
 
+bool view_request_number(struct preq *r, int field, double *ret)
+{
+    switch (field) {
+    case F_request_ID: *ret = (double)r->id; return true;
+    case F_request_ARRIVED: *ret = seconds(r->arrived); return true;
+    case F_request_AGE: *ret = r->ps ? seconds(r->ps->now - r->arrived) : 0; return true;
+    case F_request_PRIORITY: *ret = r->priority; return true;
+    case F_request_STREAM: *ret = r->stream; return true;
+    case F_request_HAS_TOOLS:
+        preq_need(r, POLICY_FACT_CONTENT);
+        *ret = r->has_tools;
+        return true;
+    case F_request_HAS_IMAGES:
+        preq_need(r, POLICY_FACT_CONTENT);
+        *ret = r->has_images;
+        return true;
+    case F_request_READY: *ret = r->ps && view_ready(r->ps->sched, preq_ticket(r)); return true;
+    case F_request_TOKENS_IN: *ret = (double)r->tokens_in; return r->tokens_in >= 0;
+    case F_request_MAX_TOKENS:
+        preq_need(r, POLICY_FACT_COUNTS);
+        *ret = (double)r->max_tokens;
+        return r->max_tokens >= 0;
+    case F_request_BYTES: *ret = (double)r->bytes; return r->bytes >= 0;
+    case F_request_MESSAGES:
+        preq_need(r, POLICY_FACT_COUNTS);
+        *ret = (double)r->messages;
+        return r->messages >= 0;
+    case F_request_DEADLINE: *ret = r->deadline_s; return r->deadline_s >= 0;
+    default: return false;
+    }
+}
+
 static int request_index(lua_State *L)
 {
-    struct view *v = alive(L, 1, VK_REQUEST);
-    lua_pushvalue(L, 2);
-    switch (lua_rawget(L, lua_upvalueindex(1))) {
-    case LUA_TNUMBER: return request_field(L, v->u.req.r, (int)lua_tointeger(L, -1));
-    case LUA_TFUNCTION: return 1;
-    default: return 1; /* nil */
-    }
+    struct view *v = view_alive(L, 1, VK_REQUEST);
+    int f = view_field(L, VK_REQUEST, 2);
+    if (f >= 0)
+        return request_field(L, v->u.req.r, f);
+    lua_settop(L, 2);
+    lua_rawget(L, lua_upvalueindex(1)); /* a method, or nil */
+    return 1;
 }
 
 static int request_header(lua_State *L)
 {
-    luaL_checkudata(L, 1, metas[VK_REQUEST]);
-    const struct preq *r = alive(L, 1, VK_REQUEST)->u.req.r;
+    const struct preq *r = view_self(L, VK_REQUEST)->u.req.r;
     str name;
     name.ptr = luaL_checklstring(L, 2, &name.len);
+    if (str_ieq(name, S("authorization")) || str_ieq(name, S("x-api-key"))) {
+        lua_pushnil(L);
+        return 1;
+    }
+    if (r->source && (r->missing & POLICY_FACT_HEADERS)) {
+        str value = r->source->header(r->source, name);
+        gate_charge(L, 16);
+        if (value.ptr)
+            lua_pushlstring(L, value.ptr, value.len);
+        else
+            lua_pushnil(L);
+        return 1;
+    }
     gate_charge(L, r->n_headers);
     for (size_t i = 0; i < r->n_headers; i++) {
-        if (str_ieq(r->headers[i].name, name) && !str_ieq(name, S("authorization")) && !str_ieq(name, S("x-api-key"))) {
+        if (str_ieq(r->headers[i].name, name)) {
             lua_pushlstring(L, r->headers[i].value.ptr, r->headers[i].value.len);
             return 1;
         }
@@ -254,8 +254,7 @@ static int request_header(lua_State *L)
 
 static int request_body(lua_State *L)
 {
-    luaL_checkudata(L, 1, metas[VK_REQUEST]);
-    const struct preq *r = alive(L, 1, VK_REQUEST)->u.req.r;
+    const struct preq *r = view_self(L, VK_REQUEST)->u.req.r;
     if (!vm_policy(L)->needs_body)
         return luaL_error(L, "req:body() needs requires = { \"body\" }");
     const char *fault;
@@ -266,8 +265,10 @@ static int request_body(lua_State *L)
 
 struct preq *view_to_request(lua_State *L, int at)
 {
-    struct view *v = luaL_testudata(L, at, metas[VK_REQUEST]);
-    return v && v->gen == vm_policy(L)->gen ? v->u.req.r : NULL;
+    struct view *v = lua_touserdata(L, at);
+    if (!v || lua_rawlen(L, at) != sizeof(*v) || v->kind != VK_REQUEST)
+        return NULL;
+    return v->gen == vm_policy(L)->gen ? v->u.req.r : NULL;
 }
 
 /* ---- models ---- */
@@ -278,11 +279,11 @@ void view_push_model(lua_State *L, struct policy *p, model_id m)
     if (lua_rawgeti(L, -1, (lua_Integer)m + 1) == LUA_TUSERDATA) {
         struct view *v = lua_touserdata(L, -1);
         v->gen = p->gen;
-        lua_remove(L, -2);
+        lua_replace(L, -2);
         return;
     }
     lua_pop(L, 1);
-    struct view *v = new_view(L, p, VK_MODEL, 1);
+    struct view *v = view_new(L, p, VK_MODEL, 1);
     v->u.model.id = m;
     lua_pushvalue(L, -1);
     lua_rawseti(L, -3, (lua_Integer)m + 1);
@@ -321,7 +322,7 @@ static int model_field(lua_State *L, model_id id, int f)
     struct policy_model_facts known;
     bool up = m->state == MODEL_READY;
     switch (f) {
-    case F_model_ID: push_str(L, m->conf.id); break;
+    case F_model_ID: view_push_str(L, m->conf.id); break;
     case F_model_STATE: lua_pushstring(L, model_state_name(m->state)); break;
     case F_model_READY: lua_pushboolean(L, up && model_ready(s, m) && m->victim_of == 0); break;
     case F_model_DRAINING: lua_pushboolean(L, m->victim_of > 0); break;
@@ -375,19 +376,20 @@ static int model_field(lua_State *L, model_id id, int f)
 
 static int model_index(lua_State *L)
 {
-    struct view *v = alive(L, 1, VK_MODEL);
-    lua_pushvalue(L, 2);
-    if (lua_rawget(L, lua_upvalueindex(1)) == LUA_TNUMBER)
-        return model_field(L, v->u.model.id, (int)lua_tointeger(L, -1));
+    struct view *v = view_alive(L, 1, VK_MODEL);
+    int f = view_field(L, VK_MODEL, 2);
+    if (f >= 0)
+        return model_field(L, v->u.model.id, f);
+    lua_pushnil(L);
     return 1;
 }
 
 model_id view_to_model(lua_State *L, int at)
 {
     struct policy *p = vm_policy(L);
-    struct view *v = luaL_testudata(L, at, metas[VK_MODEL]);
-    if (v)
-        return v->gen == p->gen ? v->u.model.id : (dead(L, v), MODEL_NONE);
+    struct view *v = lua_touserdata(L, at);
+    if (v && lua_rawlen(L, at) == sizeof(*v) && v->kind == VK_MODEL)
+        return v->gen == p->gen ? v->u.model.id : (view_dead(L, v), MODEL_NONE);
     if (lua_type(L, at) != LUA_TSTRING || !p->ps->sched)
         return MODEL_NONE;
     str id;
@@ -403,35 +405,34 @@ model_id view_to_model(lua_State *L, int at)
 
 void view_push_swap(lua_State *L, struct policy *p, const struct swap *sw, const struct sched_note *n)
 {
-    struct view *v = new_view(L, p, VK_SWAP, 0);
+    struct view *v = view_new(L, p, VK_SWAP, 0);
     v->u.swap.id = sw->id;
     v->u.swap.sw = sw;
     if (n && n->kind == NOTE_SWAP_DONE) {
         v->u.swap.done = true;
         v->u.swap.ok = n->code == 0;
+        p->swap_error[0] = '\0';
         if (n->code)
-            snprintf(v->u.swap.error, sizeof(v->u.swap.error), "%s", n->text ? n->text : err_text(n->code));
+            snprintf(p->swap_error, sizeof(p->swap_error), "%s", n->text ? n->text : err_text(n->code));
     }
 }
 
 static int swap_index(lua_State *L)
 {
-    struct view *v = alive(L, 1, VK_SWAP);
+    struct view *v = view_alive(L, 1, VK_SWAP);
     const struct swap *sw = v->u.swap.sw;
     struct policies *ps = vm_policy(L)->ps;
     const struct sched *s = ps->sched;
-    lua_pushvalue(L, 2);
-    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNUMBER)
-        return 1;
+    int f = view_field(L, VK_SWAP, 2);
     const struct model_extra *x = sw->target < ps->n_models ? &ps->models[sw->target] : NULL;
     static const char *const stages[] = { "draining", "stopping", "starting" };
-    switch (lua_tointeger(L, -1)) {
+    switch (f) {
     case F_swap_ID: lua_pushinteger(L, (lua_Integer)sw->id); break;
-    case F_swap_TARGET: push_str(L, s->models[sw->target]->conf.id); break;
+    case F_swap_TARGET: view_push_str(L, s->models[sw->target]->conf.id); break;
     case F_swap_EVICT:
         lua_createtable(L, (int)sw->n_evict, 0);
         for (size_t i = 0; i < sw->n_evict; i++) {
-            push_str(L, s->models[sw->evict[i]]->conf.id);
+            view_push_str(L, s->models[sw->evict[i]]->conf.id);
             lua_rawseti(L, -2, (lua_Integer)i + 1);
         }
         break;
@@ -447,7 +448,7 @@ static int swap_index(lua_State *L)
         break;
     }
     case F_swap_BY: lua_pushstring(L, sw->by == SWAP_BY_PRELOAD ? "preload" : x && x->swap_by[0] ? x->swap_by : "builtin"); break;
-    case F_swap_WHY: push_str(L, x ? str_c(x->swap_why) : STR_NONE); break;
+    case F_swap_WHY: view_push_str(L, x ? str_c(x->swap_why) : STR_NONE); break;
     case F_swap_STARTED: lua_pushnumber(L, seconds(sw->started)); break;
     case F_swap_ELAPSED: lua_pushnumber(L, seconds(ps->now - sw->started)); break;
     case F_swap_OK:
@@ -456,288 +457,11 @@ static int swap_index(lua_State *L)
         else
             lua_pushnil(L);
         break;
-    case F_swap_ERROR: push_str(L, str_c(v->u.swap.error)); break;
+    case F_swap_ERROR: view_push_str(L, v->u.swap.done ? str_c(vm_policy(L)->swap_error) : STR_NONE); break;
     default: lua_pushnil(L); break;
     }
     return 1;
 }
-
-/* ---- the queue ---- */
-
-void view_push_queue(lua_State *L, struct policy *p, bool all)
-{
-    int ref = all ? p->ref_queue_all : p->ref_queue; /* two objects: both may be in use in one hook */
-    if (lua_rawgeti(L, LUA_REGISTRYINDEX, ref) == LUA_TUSERDATA) {
-        struct view *v = lua_touserdata(L, -1);
-        v->gen = p->gen;
-        return;
-    }
-    lua_pop(L, 1);
-    struct view *v = new_view(L, p, VK_QUEUE, 0);
-    v->u.queue.all = all;
-    lua_pushvalue(L, -1);
-    lua_rawseti(L, LUA_REGISTRYINDEX, ref);
-}
-
-/* A filter: nothing, "ready", "cold", a model's id, a function. */
-struct filter {
-    enum cand_filter f;
-    model_id only;
-    int fn; /* stack index, 0 none */
-    bool none; /* an id that no model has */
-};
-
-static void read_filter(lua_State *L, int at, struct filter *f)
-{
-    *f = (struct filter){ .f = CAND_ANY, .only = MODEL_NONE };
-    if (lua_isnoneornil(L, at))
-        return;
-    if (lua_type(L, at) == LUA_TFUNCTION) {
-        f->fn = at;
-        return;
-    }
-    const char *s = luaL_checkstring(L, at);
-    if (strcmp(s, "ready") == 0)
-        f->f = CAND_READY;
-    else if (strcmp(s, "cold") == 0)
-        f->f = CAND_COLD;
-    else if ((f->only = view_to_model(L, at)) == MODEL_NONE)
-        f->none = true;
-}
-
-static bool cold(const struct sched *s, const struct ticket *t)
-{
-    const struct smodel *m = view_model(s, t->model);
-    return m->state == MODEL_STOPPED && !m->swap;
-}
-
-/* The next one behind `t` (NULL: the first) that the filter's C part lets through. */
-static const struct ticket *advance(const struct sched *s, const struct view *v, const struct ticket *t,
-                                    const struct filter *f)
-{
-    if (f->none || !s)
-        return NULL;
-    if (!v->u.queue.all)
-        return t ? sched_cand_next(s, t, f->f, f->only) : sched_cand_first(s, f->f, f->only);
-    struct qnode *n = t ? queue_next(&t->in_line) : queue_first(&s->line);
-    for (; n; n = queue_next(n)) {
-        t = line_ticket(n);
-        if (f->only != MODEL_NONE && t->model != f->only)
-            continue;
-        if (f->f == CAND_ANY || (f->f == CAND_READY ? view_ready(s, t) : cold(s, t)))
-            return t;
-    }
-    return NULL;
-}
-
-/* Leaves the view of t on the stack when the filter's function agrees. */
-static bool accept(lua_State *L, struct policy *p, const struct ticket *t, const struct filter *f)
-{
-    view_push_request(L, p, preq_get(p->ps, t));
-    if (!f->fn)
-        return true;
-    lua_pushvalue(L, f->fn);
-    lua_pushvalue(L, -2);
-    lua_call(L, 1, 1);
-    bool ok = lua_toboolean(L, -1);
-    lua_pop(L, ok ? 1 : 2);
-    return ok;
-}
-
-static int queue_first_request(lua_State *L)
-{
-    struct view *v = luaL_checkudata(L, 1, metas[VK_QUEUE]);
-    alive(L, 1, VK_QUEUE);
-    struct policy *p = vm_policy(L);
-    struct filter f;
-    read_filter(L, 2, &f);
-    for (const struct ticket *t = NULL; (t = advance(p->ps->sched, v, t, &f));) {
-        gate_charge(L, 2);
-        if (accept(L, p, t, &f))
-            return 1;
-    }
-    lua_pushnil(L);
-    return 1;
-}
-
-/* Upvalues: queue, filter, id of the last ticket (0: none yet). */
-static int each_next(lua_State *L)
-{
-    struct view *v = lua_touserdata(L, lua_upvalueindex(1));
-    struct policy *p = vm_policy(L);
-    if (v->gen != p->gen)
-        dead(L, v);
-    lua_settop(L, 0);
-    lua_pushvalue(L, lua_upvalueindex(2));
-    struct filter f;
-    read_filter(L, 1, &f);
-    ticket_id id = (ticket_id)lua_tointeger(L, lua_upvalueindex(3));
-    const struct ticket *t = NULL;
-    if (id && p->ps->sched && (!(t = view_ticket(p->ps->sched, id)) || t->state != TICKET_QUEUED))
-        return 0;
-    while ((t = advance(p->ps->sched, v, t, &f))) {
-        gate_charge(L, 2);
-        if (!accept(L, p, t, &f))
-            continue;
-        lua_pushinteger(L, (lua_Integer)t->id);
-        lua_replace(L, lua_upvalueindex(3));
-        return 1;
-    }
-    return 0;
-}
-
-static int queue_each(lua_State *L)
-{
-    luaL_checkudata(L, 1, metas[VK_QUEUE]);
-    alive(L, 1, VK_QUEUE);
-    struct filter f;
-    read_filter(L, 2, &f);
-    lua_settop(L, 2);
-    lua_pushinteger(L, 0);
-    lua_pushcclosure(L, each_next, 3);
-    return 1;
-}
-
-static size_t count_all(lua_State *L, struct policy *p, const struct view *v, const struct filter *f)
-{
-    const struct sched *s = p->ps->sched;
-    if (!s || f->none)
-        return 0;
-    if (!f->fn && !v->u.queue.all)
-        return sched_cand_count(s, f->f, f->only);
-    if (!f->fn && f->f == CAND_ANY)
-        return f->only == MODEL_NONE ? queue_len(&s->line) : model_queued(s->models[f->only]);
-    size_t n = 0;
-    for (const struct ticket *t = NULL; (t = advance(s, v, t, f));) {
-        gate_charge(L, 2);
-        if (f->fn && !accept(L, p, t, f))
-            continue;
-        if (f->fn)
-            lua_pop(L, 1);
-        n++;
-    }
-    return n;
-}
-
-static int queue_count(lua_State *L)
-{
-    const struct view *v = luaL_checkudata(L, 1, metas[VK_QUEUE]);
-    alive(L, 1, VK_QUEUE);
-    struct filter f;
-    read_filter(L, 2, &f);
-    lua_pushinteger(L, (lua_Integer)count_all(L, vm_policy(L), v, &f));
-    return 1;
-}
-
-static int queue_best(lua_State *L)
-{
-    const struct view *v = luaL_checkudata(L, 1, metas[VK_QUEUE]);
-    alive(L, 1, VK_QUEUE);
-    struct policy *p = vm_policy(L);
-    bool by_field = lua_type(L, 2) == LUA_TSTRING;
-    if (!by_field)
-        luaL_checktype(L, 2, LUA_TFUNCTION);
-    struct filter f;
-    read_filter(L, 3, &f);
-    lua_settop(L, 3);
-    lua_pushnil(L); /* 4: the best so far */
-    lua_Number top = -HUGE_VAL;
-    bool any = false;
-    for (const struct ticket *t = NULL; (t = advance(p->ps->sched, v, t, &f));) {
-        gate_charge(L, 2);
-        if (!accept(L, p, t, &f))
-            continue;
-        if (by_field) {
-            lua_pushvalue(L, 2);
-            lua_gettable(L, -2);
-        } else {
-            lua_pushvalue(L, 2);
-            lua_pushvalue(L, -2);
-            lua_call(L, 1, 1);
-        }
-        int type = lua_type(L, -1);
-        lua_Number value = type == LUA_TBOOLEAN ? lua_toboolean(L, -1) : lua_tonumber(L, -1);
-        lua_pop(L, 1);
-        if ((type == LUA_TNUMBER || type == LUA_TBOOLEAN) && (!any ? !isnan(value) : value > top)) {
-            top = value;
-            any = true;
-            lua_replace(L, 4);
-        } else {
-            lua_pop(L, 1);
-        }
-    }
-    lua_settop(L, 4);
-    return 1;
-}
-
-static int queue_models(lua_State *L)
-{
-    const struct view *v = luaL_checkudata(L, 1, metas[VK_QUEUE]);
-    alive(L, 1, VK_QUEUE);
-    struct policy *p = vm_policy(L);
-    const struct sched *s = p->ps->sched;
-    lua_newtable(L);
-    lua_Integer n = 0;
-    if (!s)
-        return 1;
-    /* In order of each model's first request: pick the smallest key that is larger than the last. */
-    struct qkey last = { INT64_MIN, 0 };
-    for (;;) {
-        const struct ticket *best = NULL;
-        for (struct list *it = s->waiting.next; it != &s->waiting; it = it->next) {
-            const struct smodel *m = LIST_ENTRY(it, struct smodel, waiting_link);
-            struct filter f = { .f = CAND_ANY, .only = m->self };
-            const struct ticket *t = v->u.queue.all ? model_ticket(queue_first(&m->queue)) : advance(s, v, NULL, &f);
-            if (t && qkey_cmp(t->in_line.key, last) > 0 && (!best || qkey_cmp(t->in_line.key, best->in_line.key) < 0))
-                best = t;
-        }
-        if (!best)
-            return 1;
-        gate_charge(L, 4);
-        last = best->in_line.key;
-        push_str(L, s->models[best->model]->conf.id);
-        lua_rawseti(L, -2, ++n);
-    }
-}
-
-static int queue_len_(lua_State *L)
-{
-    const struct view *v = luaL_checkudata(L, 1, metas[VK_QUEUE]);
-    alive(L, 1, VK_QUEUE);
-    struct filter f = { .f = CAND_ANY, .only = MODEL_NONE };
-    lua_pushinteger(L, (lua_Integer)count_all(L, vm_policy(L), v, &f));
-    return 1;
-}
-
-static int queue_index(lua_State *L)
-{
-    struct view *v = alive(L, 1, VK_QUEUE);
-    struct policy *p = vm_policy(L);
-    const struct sched *s = p->ps->sched;
-    if (lua_isinteger(L, 2)) {
-        lua_Integer i = lua_tointeger(L, 2);
-        struct filter f = { .f = CAND_ANY, .only = MODEL_NONE };
-        const struct ticket *t = NULL;
-        for (; i >= 1 && (t = advance(s, v, t, &f)); i--)
-            gate_charge(L, 2);
-        if (t && i == 0)
-            view_push_request(L, p, preq_get(p->ps, t));
-        else
-            lua_pushnil(L);
-        return 1;
-    }
-    lua_pushvalue(L, 2);
-    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNUMBER)
-        return 1;
-    switch (lua_tointeger(L, -1)) {
-    case F_queue_WAITING: lua_pushinteger(L, s ? (lua_Integer)sched_waiting(s) : 0); break;
-    case F_queue_INFLIGHT: lua_pushinteger(L, s ? (lua_Integer)s->inflight : 0); break;
-    case F_queue_SWAPPING: lua_pushinteger(L, s ? (lua_Integer)s->n_swaps : 0); break;
-    default: lua_pushnil(L); break;
-    }
-    return 1;
-}
-
 /* ---- what all views have ---- */
 
 static int view_newindex(lua_State *L)
@@ -793,21 +517,30 @@ static int view_pairs(lua_State *L)
     return vm_pairs(L);
 }
 
-static void field_table(lua_State *L, const char *type)
+/* Pushes a table with the names as keys, and notes where they lie. */
+static void field_table(lua_State *L, enum kind kind, const char *type)
 {
+    struct name_map *map = &vm_policy(L)->names[kind];
+    memset(map, 0, sizeof(*map));
     lua_newtable(L);
     for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
         if (strcmp(fields[i].type, type) != 0)
             continue;
-        lua_pushinteger(L, (lua_Integer)i);
-        lua_setfield(L, -2, fields[i].name);
+        const char *name = lua_pushstring(L, fields[i].name);
+        size_t slot = name_slot(name);
+        while (map->at[slot])
+            slot = (slot + 1) % POLICY_NAMES;
+        map->at[slot] = name;
+        map->field[slot] = (uint8_t)i;
+        lua_pushboolean(L, false);
+        lua_rawset(L, -3);
     }
 }
 
 static void open_type(lua_State *L, enum kind kind, const char *type, lua_CFunction index, const luaL_Reg *methods)
 {
-    luaL_newmetatable(L, metas[kind]);
-    field_table(L, type);
+    luaL_newmetatable(L, view_metas[kind]);
+    field_table(L, kind, type);
     if (methods)
         luaL_setfuncs(L, methods, 0);
     lua_pushcclosure(L, index, 1);
@@ -821,10 +554,10 @@ static void open_type(lua_State *L, enum kind kind, const char *type, lua_CFunct
     lua_pushboolean(L, false);
     lua_setfield(L, -2, "__metatable");
     if (kind == VK_QUEUE) {
-        lua_pushcfunction(L, queue_len_);
+        lua_pushcfunction(L, view_queue_len);
         lua_setfield(L, -2, "__len");
     }
-    lua_rawseti(L, -2, (int)kind + 1);
+    vm_policy(L)->ref_metas[kind] = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
 int view_gpu(lua_State *L)
@@ -857,15 +590,16 @@ int view_gpu(lua_State *L)
 
 void view_open(lua_State *L, struct policy *p)
 {
+    _Static_assert(ARRAY_LEN(fields) <= 256 && ARRAY_LEN(fields) < 4 * POLICY_NAMES / 2, "names in the maps");
+    _Static_assert(sizeof(struct view) != sizeof(struct hold) && sizeof(struct view) != sizeof(struct refusal) &&
+                  sizeof(struct view) != sizeof(uint64_t) && sizeof(struct hold) != sizeof(struct refusal) &&
+                  sizeof(struct hold) != sizeof(uint64_t) && sizeof(struct refusal) != sizeof(uint64_t),
+                  "view_self knows views by their size");
     static const luaL_Reg request[] = { { "header", request_header }, { "body", request_body }, { NULL, NULL } };
-    static const luaL_Reg queue[] = { { "first", queue_first_request }, { "each", queue_each }, { "count", queue_count },
-                                      { "best", queue_best },    { "models", queue_models }, { NULL, NULL } };
-    lua_newtable(L);
     open_type(L, VK_REQUEST, "request", request_index, request);
     open_type(L, VK_MODEL, "model", model_index, NULL);
     open_type(L, VK_SWAP, "swap", swap_index, NULL);
-    open_type(L, VK_QUEUE, "queue", queue_index, queue);
-    p->ref_meta = luaL_ref(L, LUA_REGISTRYINDEX);
+    open_type(L, VK_QUEUE, "queue", view_queue_index, view_queue_methods);
     lua_newtable(L);
     p->ref_views = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_newtable(L);

@@ -8,14 +8,83 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#define CLOSE_ASIDE (1u << 20) /* bytes */
+#define TEXT_PIECE 2048
+
 /* ---- memory ---- */
+
+/* Small blocks go back to a list of their size: policies make and drop the same few kinds for every request. Not in a
+ * build for the sanitizers, from whom this would hide a use after the end. */
+#ifdef LUASWAP_DEBUG
+#define BLOCK_MAX 0u
+#else
+#define BLOCK_MAX (16u * POLICY_BLOCKS)
+#endif
+#define SPARE_BYTES (1u << 20)
+
+static void *block_new(struct policy *p, size_t size)
+{
+    if (size > BLOCK_MAX)
+        return malloc(size);
+    struct block **list = &p->blocks[(size - 1) / 16], *b = *list;
+    size_t whole = (size + 15) & ~(size_t)15;
+    if (!b)
+        return malloc(whole);
+    *list = b->next;
+    p->spare_bytes -= whole;
+    return b;
+}
+
+static void block_free(struct policy *p, void *ptr, size_t size)
+{
+    size_t whole = (size + 15) & ~(size_t)15;
+    if (size > BLOCK_MAX || size == 0 || p->spare_bytes + whole > SPARE_BYTES) {
+        free(ptr);
+        return;
+    }
+    struct block *b = ptr, **list = &p->blocks[(size - 1) / 16];
+    b->next = *list;
+    *list = b;
+    p->spare_bytes += whole;
+}
+
+static void *block_resize(struct policy *p, void *ptr, size_t old, size_t size)
+{
+    if (!ptr)
+        return block_new(p, size);
+    if (old > BLOCK_MAX && size > BLOCK_MAX)
+        return realloc(ptr, size);
+    if (old > 0 && old <= BLOCK_MAX && (old - 1) / 16 == (size - 1) / 16)
+        return ptr;
+    void *now = block_new(p, size);
+    if (!now)
+        return size < old ? ptr : NULL; /* Lua counts on it */
+    memcpy(now, ptr, old < size ? old : size);
+    block_free(p, ptr, old);
+    return now;
+}
+
+static void blocks_fini(struct policy *p)
+{
+    for (size_t i = 0; i < POLICY_BLOCKS; i++) {
+        for (struct block *b = p->blocks[i], *next; b; b = next) {
+            next = b->next;
+            free(b);
+        }
+        p->blocks[i] = NULL;
+    }
+    p->spare_bytes = 0;
+}
 
 static void *alloc(void *ud, void *ptr, size_t osize, size_t nsize)
 {
     struct policy *p = ud;
     size_t old = ptr ? osize : 0;
     if (nsize == 0) {
-        free(ptr);
+        if (ptr && osize >= POLICY_STACK_MIN)
+            stack_gone(p, ptr);
+        if (ptr)
+            block_free(p, ptr, osize);
         p->mem_used -= old;
         return NULL;
     }
@@ -26,21 +95,22 @@ static void *alloc(void *ud, void *ptr, size_t osize, size_t nsize)
             p->mem_hit = true;
             return NULL;
         }
-        if (nsize >= 2048)
+        if (nsize >= 2048) {
             gate_alloc_note(p, nsize);
+            if (!stack_may_grow(p, ptr, nsize))
+                return NULL;
+        }
     }
-    void *now = realloc(ptr, nsize);
+    bool made = !ptr, stack = ptr && osize >= POLICY_STACK_MIN && stack_moves(p, ptr);
+    void *now = block_resize(p, ptr, old, nsize);
     if (!now)
         return NULL;
+    if (made || stack)
+        stack_made(p, now, osize, nsize, stack);
     p->mem_used = p->mem_used - old + nsize;
     if (p->mem_used > p->mem_peak)
         p->mem_peak = p->mem_used;
     return now;
-}
-
-struct policy *vm_policy(lua_State *L)
-{
-    return *(struct policy **)lua_getextraspace(L);
 }
 
 void vm_warn(struct policy *p, const char *fmt, ...)
@@ -54,14 +124,25 @@ void vm_warn(struct policy *p, const char *fmt, ...)
     lib_log(p, POLICY_LOG_WARN, line);
 }
 
+bool vm_gc_owed(const struct policy *p)
+{
+    if (!p->L || p->in_hook)
+        return false;
+    size_t live = p->mem_after_gc, grown = p->mem_used > live ? p->mem_used - live : 0;
+    size_t least = 512u << 10; /* a round costs as much as is alive: not for every few requests */
+    return p->gc_running || grown >= (live / 2 > least ? live / 2 : least);
+}
+
 /* The collector never runs inside a hook; here it works until nothing is owed or the time is up. */
 void vm_gc_idle(struct policy *p, uint64_t budget_ns)
 {
-    if (!p->L || p->in_hook)
+    if (!vm_gc_owed(p))
         return;
-    size_t live = p->mem_after_gc, grown = p->mem_used > live ? p->mem_used - live : 0;
-    if (!p->gc_running && grown < (live / 2 > (64u << 10) ? live / 2 : (64u << 10)))
+    if (p->ps->conf.virtual_time) { /* whole, so that weak tables lose their entries at the same places every time */
+        lua_gc(p->L, LUA_GCCOLLECT);
+        p->mem_after_gc = p->mem_used;
         return;
+    }
     bool urgent = p->mem_used > p->mem_limit / 4 * 3;
     uint64_t begin = clock_nsec(), end = begin + (urgent ? budget_ns * 8 : budget_ns);
     p->gc_running = true;
@@ -283,14 +364,29 @@ static int b_pcall(lua_State *L)
     return b_pcall_done(L, status, 0);
 }
 
+/* Hands the text over in pieces, so that reading a long one is charged and can be stopped. */
+static const char *next_piece(lua_State *L, void *ud, size_t *len)
+{
+    str *left = ud;
+    *len = left->len < TEXT_PIECE ? left->len : TEXT_PIECE;
+    gate_charge(L, *len / 4);
+    const char *at = left->ptr;
+    *left = str_sub(*left, *len, left->len - *len);
+    return *len > 0 ? at : NULL;
+}
+
 /* Loads `text` with the environment as its only upvalue. */
-static void load_chunk(lua_State *L, struct policy *p, str text, const char *name)
+void vm_load_chunk(lua_State *L, struct policy *p, str text, const char *name)
 {
     char chunk[300];
     snprintf(chunk, sizeof(chunk), "@%s", name);
     if (text.len >= 3 && memcmp(text.ptr, "\xef\xbb\xbf", 3) == 0)
         text = str_sub(text, 3, text.len - 3);
-    if (luaL_loadbufferx(L, text.ptr ? text.ptr : "", text.len, chunk, "t") != LUA_OK)
+    str left = text;
+    int rc = lua_load(L, next_piece, &left, chunk, "t");
+    if (rc == LUA_ERRMEM && !gate_killed(L))
+        p->m.killed = KILL_MEMORY;
+    if (rc != LUA_OK)
         lua_error(L);
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->ref_env);
     if (!lua_setupvalue(L, -2, 1))
@@ -334,7 +430,7 @@ static int b_require(lua_State *L)
         const char *text = policy_embedded(name, &len);
         if (!text)
             return luaL_error(L, "require: there is no module '%s'", name.ptr);
-        load_chunk(L, p, str_n(text, len), name.ptr);
+        vm_load_chunk(L, p, str_n(text, len), name.ptr);
     } else {
         char path[700];
         const char *slash = strrchr(p->file, '/');
@@ -346,7 +442,7 @@ static int b_require(lua_State *L)
         struct error e = { 0 };
         if (vm_read_file(path, &p->scratch, &e) < 0)
             return luaL_error(L, "require: %s", e.msg);
-        load_chunk(L, p, strbuf_str(&p->scratch), path);
+        vm_load_chunk(L, p, strbuf_str(&p->scratch), path);
     }
     lua_call(L, 0, 1);
     if (lua_isnil(L, -1)) {
@@ -513,10 +609,34 @@ int vm_open(struct policy *p, struct error *e)
     return gate_run(p, POLICY_ON_START, 0, 0, open_protected, p, e);
 }
 
+/* Allocator of a state that nobody counts any more. */
+static void *alloc_closing(void *ud, void *ptr, size_t osize, size_t nsize)
+{
+    (void)ud, (void)osize;
+    if (nsize > 0)
+        return realloc(ptr, nsize);
+    free(ptr);
+    return NULL;
+}
+
+static void close_aside(void *arg)
+{
+    lua_close(arg);
+}
+
+/* A state with much in it takes long to free. No code of a policy runs then: it has no finalizers, and its coroutines are
+ * closed already. */
 void vm_close(struct policy *p)
 {
-    if (p->L)
+    const struct policy_host *host = p->ps->host;
+    if (p->L && p->mem_used > CLOSE_ASIDE && host->aside) {
+        *(struct policy **)lua_getextraspace(p->L) = NULL;
+        lua_setallocf(p->L, alloc_closing, NULL);
+        host->aside(host->ud, close_aside, p->L);
+    } else if (p->L) {
         lua_close(p->L);
+    }
+    blocks_fini(p);
     p->L = NULL;
     strbuf_fini(&p->scratch);
     strbuf_fini(&p->warnings);
@@ -539,218 +659,4 @@ int vm_read_file(const char *path, struct strbuf *out, struct error *e)
     if (bad)
         return error_set(e, ERR_SYS, "cannot read %s", path);
     return n > 0 ? error_set(e, ERR_LIMIT, "%s is too large", path) : 0;
-}
-
-/* ---- the table that the chunk returns ---- */
-
-static const char *const members[] = {
-#define HOOK(id, name, kind, args, ret, doc) name,
-#include "policy/api.def"
-    "api",        "name",       "version", "requires", "settings",     "fast_ready",
-    "plan_ready", "classic",    "migrate", "tick_interval", "description",
-};
-
-static size_t distance(str a, str b)
-{
-    size_t row[64];
-    if (a.len >= 64 || b.len >= 64)
-        return 99;
-    for (size_t j = 0; j <= b.len; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a.len; i++) {
-        size_t diag = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b.len; j++) {
-            size_t best = diag + (a.ptr[i - 1] != b.ptr[j - 1]);
-            diag = row[j];
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            row[j] = best;
-        }
-    }
-    return row[b.len];
-}
-
-const char *vm_suggest(str name, const char *const *known, size_t n)
-{
-    const char *best = NULL;
-    size_t least = name.len / 3 + 1;
-    for (size_t i = 0; i < n; i++) {
-        size_t d = distance(name, str_c(known[i]));
-        if (d <= least && d > 0) {
-            least = d - 1;
-            best = known[i];
-        }
-    }
-    return best;
-}
-
-static bool flag(lua_State *L, const char *name)
-{
-    int type = lua_getfield(L, 1, name);
-    if (type != LUA_TNIL && type != LUA_TBOOLEAN)
-        luaL_error(L, "%s: a boolean expected, got a %s", name, lua_typename(L, type));
-    bool v = lua_toboolean(L, -1);
-    lua_pop(L, 1);
-    return v;
-}
-
-static void read_name(lua_State *L, struct policy *p)
-{
-    if (lua_getfield(L, 1, "name") != LUA_TSTRING)
-        luaL_error(L, "name is missing: a policy returns { api = 1, name = \"...\", ... }");
-    size_t len;
-    const char *name = lua_tolstring(L, -1, &len);
-    bool ok = len >= 1 && len <= POLICY_NAME_MAX;
-    for (size_t i = 0; i < len; i++)
-        ok = ok && ((name[i] >= 'a' && name[i] <= 'z') || chr_digit(name[i]) || name[i] == '-');
-    if (!ok)
-        luaL_error(L, "name must be 1 to 32 of a-z, 0-9 and '-'");
-    snprintf(p->name, sizeof(p->name), "%s", name);
-    lua_pop(L, 1);
-    int type = lua_getfield(L, 1, "version");
-    if (type != LUA_TNIL && type != LUA_TSTRING)
-        luaL_error(L, "version: a string expected");
-    snprintf(p->version, sizeof(p->version), "%s", type == LUA_TSTRING ? lua_tostring(L, -1) : "");
-    lua_pop(L, 1);
-}
-
-static void read_api(lua_State *L, struct policy *p)
-{
-    int isint;
-    lua_getfield(L, 1, "api");
-    lua_Integer api = lua_tointegerx(L, -1, &isint);
-    if (!isint)
-        luaL_error(L, "api is missing: write api = %d", POLICY_API_LEVEL);
-    if (api > POLICY_API_LEVEL)
-        luaL_error(L, "api = %d: this luaswap offers level %d; a newer release is needed", (int)api, POLICY_API_LEVEL);
-    if (api < POLICY_API_COMPATIBLE)
-        luaL_error(L, "api = %d: the oldest level that still works is %d", (int)api, POLICY_API_COMPATIBLE);
-    p->api = (int)api;
-    lua_pop(L, 1);
-}
-
-static bool has_capability(const struct policies *ps, const char *cap)
-{
-    if (strcmp(cap, "gpu") == 0)
-        return !ps->conf.no_gpu;
-    if (strcmp(cap, "http") == 0)
-        return !ps->conf.no_http;
-    return strcmp(cap, "body") == 0 || strcmp(cap, "preempt") == 0;
-}
-
-int lib_has(lua_State *L);
-int lib_has(lua_State *L)
-{
-    lua_pushboolean(L, has_capability(vm_policy(L)->ps, luaL_checkstring(L, 1)));
-    return 1;
-}
-
-static void read_requires(lua_State *L, struct policy *p)
-{
-    int type = lua_getfield(L, 1, "requires");
-    if (type == LUA_TNIL) {
-        lua_pop(L, 1);
-        return;
-    }
-    if (type != LUA_TTABLE)
-        luaL_error(L, "requires: a list of capabilities expected");
-    for (lua_Integer i = 1; lua_geti(L, -1, i) != LUA_TNIL; i++) {
-        const char *cap = luaL_checkstring(L, -1);
-        if (!has_capability(p->ps, cap))
-            luaL_error(L, "requires \"%s\", which this server does not have", cap);
-        p->needs_body = p->needs_body || strcmp(cap, "body") == 0;
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 2);
-}
-
-static void read_hooks(lua_State *L, struct policy *p)
-{
-    for (int h = 0; h < POLICY_HOOKS; h++) {
-        int type = lua_getfield(L, 1, hook_name((enum policy_hook)h));
-        if (type == LUA_TNIL) {
-            lua_pop(L, 1);
-            continue;
-        }
-        if (type != LUA_TFUNCTION)
-            luaL_error(L, "%s: a function expected, got a %s", hook_name((enum policy_hook)h), lua_typename(L, type));
-        p->refs[h] = luaL_ref(L, LUA_REGISTRYINDEX);
-        p->present |= 1u << h;
-    }
-    if (lua_getfield(L, 1, "migrate") == LUA_TFUNCTION)
-        p->ref_migrate = luaL_ref(L, LUA_REGISTRYINDEX);
-    else
-        lua_pop(L, 1);
-    if ((p->present & 1u << POLICY_REWRITE) && !p->needs_body)
-        luaL_error(L, "rewrite needs requires = { \"body\" }");
-}
-
-static void unknown_members(lua_State *L, struct policy *p)
-{
-    for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
-        if (lua_type(L, -2) != LUA_TSTRING) {
-            vm_warn(p, "a member that is no name in the returned table");
-            continue;
-        }
-        const char *name = lua_tostring(L, -2);
-        bool known = false;
-        for (size_t i = 0; i < ARRAY_LEN(members); i++)
-            known = known || strcmp(members[i], name) == 0;
-        if (known)
-            continue;
-        const char *like = vm_suggest(str_c(name), members, ARRAY_LEN(members));
-        vm_warn(p, like ? "unknown member %s: did you mean %s?" : "unknown member %s%s", name, like ? like : "");
-    }
-}
-
-struct chunk {
-    struct policy *p;
-    str text;
-};
-
-static int load_protected(lua_State *L)
-{
-    struct chunk *c = lua_touserdata(L, 1);
-    struct policy *p = c->p;
-    lua_settop(L, 0);
-    load_chunk(L, p, c->text, p->file);
-    lua_call(L, 0, 1);
-    if (!lua_istable(L, 1))
-        return luaL_error(L, "the file must return a table, it returned a %s", luaL_typename(L, 1));
-    lua_settop(L, 1);
-    read_api(L, p);
-    read_name(L, p);
-    read_requires(L, p);
-    p->fast_ready = flag(L, "fast_ready");
-    p->plan_ready = flag(L, "plan_ready");
-    p->classic = flag(L, "classic");
-    int type = lua_getfield(L, 1, "tick_interval");
-    p->tick_interval_s = type == LUA_TNIL ? 1 : luaL_checknumber(L, -1);
-    if (!(p->tick_interval_s >= 0.1 && p->tick_interval_s <= 86400))
-        return luaL_error(L, "tick_interval: 0.1 to 86400 seconds");
-    lua_pop(L, 1);
-    read_hooks(L, p);
-    unknown_members(L, p);
-    type = lua_getfield(L, 1, "settings");
-    if (type != LUA_TNIL && type != LUA_TTABLE)
-        return luaL_error(L, "settings: a table expected");
-    settings_fill(L, p, type == LUA_TTABLE ? lua_gettop(L) : 0);
-    p->config_ready = true;
-    return 0;
-}
-
-int vm_load(struct policy *p, str text, struct error *e)
-{
-    if (text.len >= 4 && memcmp(text.ptr, LUA_SIGNATURE, 4) == 0)
-        return error_set(e, ERR_CONFIG, "compiled Lua is not accepted");
-    struct chunk c = { p, text };
-    p->phase = PHASE_CHUNK;
-    int rc = gate_run(p, POLICY_ON_START, 10u * 1000 * 1000, 1000, load_protected, &c, e);
-    snprintf(p->hash, sizeof(p->hash), "%016llx", (unsigned long long)p->hash_sum);
-    lua_gc(p->L, LUA_GCCOLLECT);
-    p->mem_after_gc = p->mem_used;
-    return rc;
 }

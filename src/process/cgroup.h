@@ -19,7 +19,7 @@ struct cgroup {
 };
 
 void cgroup_open(struct cgroup *g);
-/* In the new process, before it becomes the command. */
+/* In the new process, before it becomes the command; where it could not be born inside (exec.c). */
 void cgroup_enter(const struct cgroup *g);
 /* SIGKILL to all members. False when there is no group or no such file. */
 bool cgroup_kill(const struct cgroup *g);

@@ -38,7 +38,7 @@ msec health_gap(msec elapsed, bool answered)
     if (elapsed >= 180000)
         return answered ? 250 : 50;
     msec gap = elapsed / 200;
-    return gap < 2 ? 2 : gap > 4 ? 4 : gap;
+    return gap < 1 ? 1 : gap > 3 ? 3 : gap;
 }
 
 /* ---- one probe ---- */

@@ -34,7 +34,7 @@ unsigned health_probes(const struct health *h);
 /* What the last probe said, for people: "connection refused", "status 503"; "" before the first. */
 const char *health_last(const struct health *h);
 
-/* How long to wait after a probe that came back `elapsed` after the start: 2 ms at first, 4 ms later on, so that a swap
+/* How long to wait after a probe that came back `elapsed` after the start: 1 ms at first, 3 ms later on, so that a swap
  * loses less than that by waiting for a probe, whenever the model becomes ready. A look at a port where nobody listens
  * costs some microseconds, an answered probe less than a hundred: 1 to 2 % of a processor while a model loads. After
  * three minutes: 50 ms, or 250 ms for a server that answers "not yet" (it may log each question). */

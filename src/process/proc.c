@@ -1,72 +1,20 @@
-/* proc.c: see proc.h. The driver of proc_fsm: performs its actions, feeds it what happened, tells the owner.
- *
- * Everything the owner is told goes through a queue that is emptied at the end of the loop's turn: callbacks
- * never come from inside a proc_* call, and their order is the order of what happened.
- */
-#include "process/proc.h"
+/* proc.c: see proc.h. The driver of proc_fsm: performs its actions, feeds it what happened, tells the owner. */
+#include "process/proc_priv.h"
 
-#include "base/arena.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "config/cmdline.h"
-#include "io/timer.h"
-#include "process/health.h"
-#include "process/proc_fsm.h"
 #include "process/proc_text.h"
-#include "process/sup.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 
 #define LOG_BYTES (100u * 1024)
 #define ARGS_MAX (4u << 20)
-#define SCOPE_MAX 80
 /* After the end, how long a supervisor may take to go. */
 #define REAP_MS 1000
-
-struct note {
-    struct list node;
-    struct proc_event ev;
-    char text[240];
-};
-
-struct tag {
-    struct list node;
-    uint64_t tag;
-};
-
-struct proc {
-    struct io_loop *loop;
-    struct proc_cb cb;
-    void *ud;
-    struct arena arena; /* conf */
-    struct proc_conf conf;
-    char scope[SCOPE_MAX];
-
-    struct proc_fsm fsm;
-    struct io_timer *timer; /* of the fsm's deadline; at the very end, of the reaping */
-    struct sup *sup;
-    struct list parked; /* released supervisors that have not ended yet */
-    struct health *health;
-    int ping; /* number of the one that has to confirm readiness */
-    struct ring log;
-
-    msec since, started_at, stop_at;
-    int pid, exit_status, term_signal; /* of this life; -1, 0 = not ended */
-    uint64_t start_tag;
-    bool start_open; /* start_tag waits for its answer */
-    bool queued;     /* a start waits for the end of what is stopping: next_tag */
-    uint64_t next_tag;
-    struct list stop_tags;
-    char why[240]; /* text of the coming failure */
-    struct list notes;
-    struct io_call deliver;
-    bool closing, abandoned;
-    unsigned loads;
-    msec load_ms_sum;
-    struct proc_history history;
-};
+/* How long a supervisor waits for a start that was announced. */
+#define PREPARED_MS 60000
 
 static void step(struct proc *p, enum proc_fsm_event ev, msec grace);
 static void finish(struct proc *p);
@@ -77,156 +25,11 @@ const char *proc_state_name(enum proc_state s)
     return (size_t)s < ARRAY_LEN(names) ? names[s] : "?";
 }
 
-/* ---- telling the owner ---- */
-
 static void on_deliver(void *ud)
 {
     struct proc *p = ud;
-    struct list *it;
-    while ((it = list_first(&p->notes))) {
-        struct note *n = LIST_ENTRY(it, struct note, node);
-        list_remove(it);
-        n->ev.text = n->text;
-        if (p->cb.state)
-            p->cb.state(p->ud, p, &n->ev);
-        free(n);
-    }
+    proc_tell_all(p);
     finish(p);
-}
-
-static void note(struct proc *p, enum proc_state from, enum proc_state to, uint64_t tag, int code,
-                 const char *text)
-{
-    struct note *n = mem_zalloc(sizeof *n);
-    n->ev = (struct proc_event){ .from = from,
-                                 .to = to,
-                                 .tag = tag,
-                                 .code = code,
-                                 .exit_status = p->exit_status,
-                                 .term_signal = p->term_signal };
-    snprintf(n->text, sizeof n->text, "%s", text);
-    list_push_back(&p->notes, &n->node);
-    io_call_post(p->loop, &p->deliver);
-}
-
-/* Answers every stop that waits; the first one takes a real change of state along, if there is one. */
-static void answer_stops(struct proc *p, enum proc_state from, enum proc_state to, int code,
-                         const char *text)
-{
-    bool told = from == to;
-    struct list *it;
-    while ((it = list_first(&p->stop_tags))) {
-        struct tag *t = LIST_ENTRY(it, struct tag, node);
-        list_remove(it);
-        if (told)
-            note(p, to, to, t->tag, 0, "");
-        else
-            note(p, from, to, t->tag, code, text);
-        told = true;
-        free(t);
-    }
-    if (!told)
-        note(p, from, to, 0, code, text);
-}
-
-/* PROC_WHY_SPAWN has been written where it happened. */
-static void set_why(struct proc *p)
-{
-    struct strbuf b = STRBUF(sizeof p->why - 1);
-    if (p->fsm.why == PROC_WHY_SPAWN)
-        return;
-    proc_why_text(&b, p->fsm.why, p->conf.health_timeout_ms, p->exit_status, p->term_signal);
-    snprintf(p->why, sizeof p->why, STR_FMT, STR_ARG(strbuf_str(&b)));
-    strbuf_fini(&b);
-}
-
-static void remember_failure(struct proc *p)
-{
-    int code = proc_why_code(p->fsm.why);
-    if (code != ERR_START && code != ERR_CLOSED)
-        return;
-    p->history.fails_in_row++;
-    snprintf(p->history.last_error, sizeof p->history.last_error, "%s", p->why);
-}
-
-/* What helps to find the cause beyond the text that the owner is told (and logs). */
-static void log_failure(const struct proc *p, enum proc_state from)
-{
-    struct strbuf b = STRBUF(600);
-    strbuf_addf(&b, "%s", p->why);
-    if (p->fsm.why == PROC_WHY_EXIT && (p->exit_status >= 0 || p->term_signal)) {
-        strbuf_add(&b, S(": "));
-        proc_end_text(&b, p->exit_status, p->term_signal);
-    }
-    if (p->fsm.why == PROC_WHY_TIMEOUT && health_last(p->health)[0])
-        strbuf_addf(&b, "; the last of %u probes said: %s", health_probes(p->health),
-                    health_last(p->health));
-    log_debug(p->scope, "%s: " STR_FMT, from == PROC_STARTING ? "start failed" : "ended by itself",
-              STR_ARG(strbuf_str(&b)));
-    strbuf_fini(&b);
-}
-
-static void entered_ready(struct proc *p)
-{
-    msec took = p->since - p->started_at;
-    p->history.load_ms_last = took;
-    p->load_ms_sum += took;
-    p->history.load_ms_avg = p->load_ms_sum / ++p->loads;
-    p->history.fails_in_row = 0;
-    note(p, PROC_STARTING, PROC_READY, p->start_tag, 0, "");
-    p->start_open = false;
-    log_info(p->scope, "ready after %" PRId64 " ms, pid %d, %u probes", took, p->pid,
-             health_probes(p->health));
-}
-
-static void entered_stopped(struct proc *p, enum proc_state from)
-{
-    int code = proc_why_code(p->fsm.why);
-    if (from == PROC_STOPPING)
-        p->history.stop_ms_last = p->since - p->stop_at;
-    if (code == ERR_START || (code == ERR_CLOSED && from != PROC_STOPPING)) {
-        log_failure(p, from);
-        remember_failure(p);
-    }
-    if (from == PROC_STARTING && p->start_open) {
-        note(p, from, PROC_STOPPED, p->start_tag, code, p->why);
-        p->start_open = false;
-        answer_stops(p, PROC_STOPPED, PROC_STOPPED, 0, "");
-    } else {
-        answer_stops(p, from, PROC_STOPPED, code, p->why);
-    }
-}
-
-/* Everything that follows from a real change of the public state. */
-static void publish(struct proc *p, enum proc_state from, enum proc_state to)
-{
-    p->since = io_loop_now(p->loop);
-    set_why(p);
-    switch (to) {
-    case PROC_STARTING:
-        p->started_at = p->since;
-        p->history.starts++;
-        note(p, from, to, 0, 0, "");
-        break;
-    case PROC_READY:
-        entered_ready(p);
-        break;
-    case PROC_STOPPING:
-        p->stop_at = p->since;
-        if (p->fsm.why != PROC_WHY_NONE) {
-            log_failure(p, from);
-            remember_failure(p);
-        }
-        note(p, from, to, 0, proc_why_code(p->fsm.why), p->why);
-        break;
-    case PROC_STOPPED:
-        entered_stopped(p, from);
-        break;
-    case PROC_SHUTDOWN:
-        note(p, from, to, p->start_open ? p->start_tag : 0, ERR_SHUTDOWN, p->why);
-        p->start_open = false;
-        break;
-    }
 }
 
 /* ---- the supervised command ---- */
@@ -234,6 +37,8 @@ static void publish(struct proc *p, enum proc_state from, enum proc_state to)
 static void on_sup_event(void *ud, const struct sup_event *ev)
 {
     struct proc *p = ud;
+    if (!p->sup)
+        return; /* a prepared one was killed: spawn() will see that */
     switch (ev->kind) {
     case SUP_STARTED:
         p->pid = ev->n;
@@ -324,9 +129,37 @@ static void log_start(const struct proc *p, const str *argv, size_t n)
     strbuf_fini(&b);
 }
 
-static bool spawn(struct proc *p)
+static void drop_prepared(struct proc *p)
+{
+    sup_release(p->prepared, &p->parked);
+    p->prepared = NULL;
+    io_timer_clear(p->unused);
+}
+
+static void on_unused(void *ud)
+{
+    drop_prepared(ud);
+}
+
+static struct sup *open_sup(struct proc *p, struct error *e)
 {
     static const struct sup_cb cb = { on_sup_event, on_sup_output, on_sup_reaped };
+    return sup_open(p->loop, p->conf.id, &cb, p, e);
+}
+
+/* The prepared supervisor if it is as good as a new one. */
+static struct sup *take_sup(struct proc *p, struct error *e)
+{
+    if (p->prepared && sup_lost(p->prepared))
+        drop_prepared(p);
+    struct sup *s = p->prepared;
+    p->prepared = NULL;
+    io_timer_clear(p->unused);
+    return s ? s : open_sup(p, e);
+}
+
+static bool spawn(struct proc *p)
+{
     struct error e = { 0 };
     struct arena args;
     str *argv = NULL;
@@ -346,14 +179,16 @@ static bool spawn(struct proc *p)
         proc_spawn_text(&b, argv, n);
         snprintf(p->why, sizeof p->why, STR_FMT, STR_ARG(strbuf_str(&b)));
         strbuf_fini(&b);
-        struct sup_conf conf = { .label = p->conf.id,
-                                 .argv = argv,
-                                 .n_argv = n,
-                                 .env = p->conf.env,
-                                 .n_env = p->conf.n_env };
+        struct sup_conf conf = {
+            .argv = argv, .n_argv = n, .env = p->conf.env, .n_env = p->conf.n_env
+        };
         if (p->health)
             health_peek(p->health);
-        p->sup = sup_new(p->loop, &conf, &cb, p, &e);
+        struct sup *s = take_sup(p, &e);
+        if (s && sup_order(s, &conf, &e) == 0)
+            p->sup = s;
+        else
+            sup_release(s, &p->parked);
         if (!p->sup)
             error_wrap(&e, "%s", p->why);
     }
@@ -406,7 +241,7 @@ static void tell_stuck(struct proc *p)
     static const char text[] = "the upstream command does not end, not even by SIGKILL";
     enum proc_state now = proc_fsm_state(&p->fsm);
     log_error(p->scope, "%s (pid %d)", text, p->pid);
-    note(p, now, now, 0, ERR_STUCK, text);
+    proc_note(p, now, now, 0, ERR_STUCK, text);
 }
 
 /* Returns the event that a failed action causes, or PROC_EV_COUNT. */
@@ -455,7 +290,7 @@ static void step(struct proc *p, enum proc_fsm_event ev, msec grace)
             log_debug(p->scope, "%s: %s -> %s", proc_fsm_event_name(ev), proc_phase_name(phase),
                       proc_phase_name(p->fsm.phase));
         if (from != to)
-            publish(p, from, to);
+            proc_publish(p, from, to);
         ev = perform(p, acts);
         if (p->fsm.deadline == MSEC_NEVER)
             io_timer_clear(p->timer);
@@ -468,7 +303,7 @@ static void step(struct proc *p, enum proc_fsm_event ev, msec grace)
     }
     if (p->fsm.phase == PHASE_CLOSED) {
         if (list_first(&p->stop_tags))
-            answer_stops(p, PROC_SHUTDOWN, PROC_SHUTDOWN, 0, "");
+            proc_answer_stops(p, PROC_SHUTDOWN, PROC_SHUTDOWN, 0, "");
         io_timer_set(p->timer, REAP_MS);
         io_call_post(p->loop, &p->deliver);
     }
@@ -498,6 +333,7 @@ static void finish(struct proc *p)
         p->cb.closed(p->ud, p);
     io_call_cancel(&p->deliver);
     io_timer_free(p->timer);
+    io_timer_free(p->unused);
     ring_fini(&p->log);
     arena_fini(&p->arena);
     free(p);
@@ -530,11 +366,12 @@ struct proc *proc_new(struct io_loop *loop, const struct proc_conf *conf, const 
     arena_init(&p->arena, SIZE_MAX);
     copy_conf(p, conf);
     snprintf(p->scope, sizeof p->scope, "proc " STR_FMT,
-             STR_ARG(str_sub(conf->id, 0, SCOPE_MAX - 8)));
+             STR_ARG(str_sub(conf->id, 0, PROC_SCOPE_MAX - 8)));
     proc_fsm_init(&p->fsm, !str_eq(p->conf.check_endpoint, S("none")),
                   str_trim(conf->cmd_stop).len > 0,
                   conf->health_timeout_ms > 0 ? conf->health_timeout_ms : 0);
     p->timer = io_timer_new(loop, "process", on_timer, p);
+    p->unused = io_timer_new(loop, "prepared supervisor", on_unused, p);
     ring_init(&p->log, LOG_BYTES);
     list_init(&p->parked);
     list_init(&p->stop_tags);
@@ -555,7 +392,7 @@ void proc_start(struct proc *p, uint64_t tag)
     }
     if (s != PROC_STOPPED) {
         bool shut = s == PROC_SHUTDOWN;
-        note(p, s, s, tag, shut ? ERR_SHUTDOWN : ERR_EXISTS,
+        proc_note(p, s, s, tag, shut ? ERR_SHUTDOWN : ERR_EXISTS,
              shut ? "shutting down" : "already started");
         return;
     }
@@ -564,12 +401,24 @@ void proc_start(struct proc *p, uint64_t tag)
     step(p, PROC_EV_START, 0);
 }
 
+void proc_prepare(struct proc *p)
+{
+    struct error e = { 0 };
+    if (p->fsm.phase != PHASE_IDLE || p->prepared)
+        return;
+    p->prepared = open_sup(p, &e);
+    if (p->prepared)
+        io_timer_set(p->unused, PREPARED_MS);
+    else
+        log_debug(p->scope, "nothing could be prepared: %s", e.msg); /* the start itself will tell */
+}
+
 /* A start that waits is given up by what came after it. */
 static void drop_queued(struct proc *p, int code, const char *text)
 {
     enum proc_state s = proc_fsm_state(&p->fsm);
     if (p->queued)
-        note(p, s, s, p->next_tag, code, text);
+        proc_note(p, s, s, p->next_tag, code, text);
     p->queued = false;
 }
 
@@ -577,7 +426,7 @@ void proc_stop(struct proc *p, msec grace_ms, uint64_t tag)
 {
     enum proc_state s = proc_fsm_state(&p->fsm);
     if (s == PROC_STOPPED || p->fsm.phase == PHASE_CLOSED) {
-        note(p, s, s, tag, 0, "");
+        proc_note(p, s, s, tag, 0, "");
         return;
     }
     drop_queued(p, ERR_CANCELLED, "aborted");
@@ -585,6 +434,11 @@ void proc_stop(struct proc *p, msec grace_ms, uint64_t tag)
     t->tag = tag;
     list_push_back(&p->stop_tags, &t->node);
     step(p, PROC_EV_STOP, grace_ms);
+}
+
+void proc_cut(struct proc *p)
+{
+    step(p, PROC_EV_CUT, 0);
 }
 
 void proc_kill(struct proc *p)
@@ -598,6 +452,7 @@ void proc_close(struct proc *p)
     if (!p || p->closing)
         return;
     p->closing = true;
+    drop_prepared(p);
     drop_queued(p, ERR_SHUTDOWN, "shutting down");
     step(p, PROC_EV_CLOSE, 0);
 }

@@ -63,10 +63,15 @@ struct proc *proc_new(struct io_loop *loop, const struct proc_conf *conf, const 
  * an event with from == to, this tag and ERR_CANCELLED). When starting or ready: ERR_EXISTS, after
  * proc_close: ERR_SHUTDOWN, both with from == to. */
 void proc_start(struct proc *p, uint64_t tag);
+/* A start will come as soon as something else has ended: starts the supervisor already, which then only waits for
+ * the command. Means nothing unless stopped; undone by itself when no start comes within a minute. */
+void proc_prepare(struct proc *p);
 /* Stops (or aborts a start; then the start's tag is answered with ERR_CANCELLED first); the answer is a
  * STOPPED event with this tag. A second call shortens the grace if it is shorter. Stopped: answered too. Of
  * several answers at one moment the first is the change of state, the others have from == to. */
 void proc_stop(struct proc *p, msec grace_ms, uint64_t tag);
+/* An exchange with its server was broken off just now: a stop that follows at once leaves it a moment to notice. */
+void proc_cut(struct proc *p);
 /* SIGKILL to the whole tree now (second signal, end of the drain). */
 void proc_kill(struct proc *p);
 void proc_close(struct proc *p);

@@ -13,6 +13,7 @@ enum clock_rule {
     CLOCK_NONE,
     CLOCK_HEALTH, /* healthCheckTimeout from now */
     CLOCK_ABORT,  /* 5 s from now */
+    CLOCK_CALM,   /* 25 ms from the last cut, not beyond the grace */
     CLOCK_HALF,   /* half of the stop's grace */
     CLOCK_GRACE,  /* end of the stop's grace */
     CLOCK_TAIL,   /* 1 s from now, not beyond the grace */
@@ -98,6 +99,16 @@ static const struct row table[PHASE_COUNT][PROC_EV_COUNT] = {
         [PROC_EV_KILL] = GO(STOP_KILL, ACT(KILL), STUCK, NONE),
         [PROC_EV_LOST] = GO(STOP_KILL, ACT(KILL), STUCK, LOST),
         [PROC_EV_CLOSE] = CLOSE_ALIVE,
+        [PROC_EV_CUT] = GO(READY, 0, KEEP, NONE),
+    },
+    [PHASE_STOP_CALM] = {
+        [PROC_EV_EXIT] = GO(STOP_TERM, ACT(TERM), GRACE, NONE),
+        [PROC_EV_GONE] = STOPPED_NOW,
+        [PROC_EV_STOP] = GO(STOP_CALM, 0, CALM, NONE),
+        [PROC_EV_KILL] = GO(STOP_KILL, ACT(KILL), STUCK, NONE),
+        [PROC_EV_LOST] = STOP_LOST,
+        [PROC_EV_TIMER] = GO(STOP_TERM, ACT(TERM), GRACE, NONE),
+        [PROC_EV_CLOSE] = CLOSE_ALIVE,
     },
     [PHASE_STOP_CMD] = {
         [PROC_EV_STOPPER_OK] = GO(STOP_WAIT, 0, GRACE, NONE),
@@ -176,6 +187,7 @@ static const struct row table[PHASE_COUNT][PROC_EV_COUNT] = {
 /* Rows that a condition puts in the place of the table's. */
 static const struct row ready_at_once = GO(READY, 0, NONE, NONE);
 static const struct row by_stopper = GO(STOP_CMD, ACT(STOPPER), HALF, NONE);
+static const struct row in_peace = GO(STOP_CALM, 0, CALM, NONE);
 static const struct row tail = GO(STOP_TAIL, 0, TAIL, NONE);
 
 void proc_fsm_init(struct proc_fsm *f, bool probes, bool has_stopper, msec health_ms)
@@ -193,12 +205,15 @@ static bool stopping_softly(enum proc_phase p)
     return p == PHASE_STOP_CMD || p == PHASE_STOP_TERM || p == PHASE_STOP_WAIT;
 }
 
-static const struct row *refine(const struct proc_fsm *f, enum proc_fsm_event ev)
+static const struct row *refine(const struct proc_fsm *f, enum proc_fsm_event ev, msec now)
 {
     const struct row *r = &table[f->phase][ev];
     if (f->phase == PHASE_SPAWN && ev == PROC_EV_SPAWNED && !f->probes)
         return &ready_at_once;
-    if (f->phase == PHASE_READY && ev == PROC_EV_STOP && f->has_stopper)
+    if (f->phase == PHASE_READY && ev == PROC_EV_STOP && now < f->calm_at)
+        return &in_peace;
+    if (f->has_stopper && ((f->phase == PHASE_READY && ev == PROC_EV_STOP) ||
+                           (f->phase == PHASE_STOP_CALM && ev == PROC_EV_TIMER)))
         return &by_stopper;
     if (stopping_softly(f->phase) && ev == PROC_EV_GONE && f->stopper)
         return &tail;
@@ -224,6 +239,9 @@ static void set_clock(struct proc_fsm *f, enum clock_rule rule, msec now)
     case CLOCK_ABORT:
         f->deadline = now + PROC_ABORT_GRACE_MS;
         return;
+    case CLOCK_CALM:
+        f->deadline = sooner(f->calm_at, f->stop_by);
+        return;
     case CLOCK_HALF:
         f->deadline = now + (f->stop_by - now) / 2;
         return;
@@ -248,7 +266,7 @@ unsigned proc_fsm_step(struct proc_fsm *f, enum proc_fsm_event ev, msec now, mse
     ASSERT(ev < PROC_EV_COUNT);
     if (ev == PROC_EV_STOPPER_OK || ev == PROC_EV_STOPPER_BAD)
         f->stopper = false;
-    const struct row *r = refine(f, ev);
+    const struct row *r = refine(f, ev, now);
     if (!r->used)
         return 0;
     bool settled = proc_phase_state(f->phase) == PROC_STOPPED || f->phase == PHASE_READY;
@@ -260,7 +278,10 @@ unsigned proc_fsm_step(struct proc_fsm *f, enum proc_fsm_event ev, msec now, mse
         f->stop_by = settled ? by : sooner(f->stop_by, by);
     } else if (ev == PROC_EV_START) {
         f->stop_by = MSEC_NEVER;
+        f->calm_at = 0;
         f->stopper = false;
+    } else if (ev == PROC_EV_CUT) {
+        f->calm_at = now + PROC_CALM_MS;
     } else if (f->phase == PHASE_READY) {
         f->stop_by = now + PROC_ABORT_GRACE_MS; /* ended by itself */
     }

@@ -16,6 +16,10 @@
 #define PROC_CLOSE_GRACE_MS 1000
 /* After SIGKILL, how long until the tree counts as stuck. */
 #define PROC_STUCK_MS 5000
+/* How long a process is left in peace after an exchange with it was broken off, before it is asked to end: some
+ * servers (llama-server b11669) hang when SIGTERM comes before they have noticed that their client is gone. Asking
+ * twice would wake those, but others take a second SIGTERM as the order to drop everything. */
+#define PROC_CALM_MS 25
 /* How long a stopper may go on once the tree is gone. */
 #define PROC_TAIL_MS 1000
 
@@ -28,6 +32,7 @@
     X(ABORT_KILL, STARTING)  /* SIGKILL sent */                                                    \
     X(ABORT_STUCK, STARTING) /* SIGKILL did not help */                                            \
     X(READY, READY)                                                                                \
+    X(STOP_CALM, STOPPING)  /* it is about to see that a client has gone */                        \
     X(STOP_CMD, STOPPING)   /* cmdStop runs, first half of the grace */                            \
     X(STOP_WAIT, STOPPING)  /* cmdStop ended well; waiting for the tree */                         \
     X(STOP_TERM, STOPPING)  /* SIGTERM sent */                                                     \
@@ -58,7 +63,8 @@ enum proc_phase {
     X(STOPPER_OK)   /* cmdStop ended with 0 */                                                     \
     X(STOPPER_BAD)  /* cmdStop ended badly or could not be run */                                  \
     X(LOST)         /* the supervisor died; the tree may live */                                   \
-    X(TIMER)        /* the deadline has come */
+    X(TIMER)        /* the deadline has come */                                                    \
+    X(CUT)          /* an exchange with it was broken off by us */
 
 enum proc_fsm_event {
 #define EVENT(id) PROC_EV_##id,
@@ -101,6 +107,7 @@ struct proc_fsm {
     msec health_ms;
     msec deadline; /* when to feed TIMER; MSEC_NEVER = not */
     msec stop_by;  /* end of the grace of a stop */
+    msec calm_at;  /* not to be asked to end before */
 };
 
 void proc_fsm_init(struct proc_fsm *f, bool probes, bool has_stopper, msec health_ms);

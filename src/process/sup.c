@@ -26,6 +26,8 @@
 #define READS_PER_TURN 8
 #define OUT_MAX (8u << 20)
 #define SWEEP_GAP_MS 20
+/* From the release to the end of a supervisor that has nothing left. */
+#define LINGER_MS 10
 
 struct sup {
     struct io_loop *loop;
@@ -37,11 +39,13 @@ struct sup {
     int line, output; /* -1 = closed */
     struct io_fd *line_w, *output_w;
     struct strbuf in, out;
-    struct io_timer *sweep; /* of a lost tree */
+    struct io_timer *sweep;  /* of a lost tree */
+    struct io_timer *linger; /* after the release */
     struct io_call lost_call;
     char mark[sizeof SUPERVISE_MARK + 40]; /* "LUASWAP_RUN=..." in the tree's environment */
     int pid;
     bool started, gone, lost, failed;
+    bool lingers;
     bool exited; /* told with the batch of lines it came in */
     struct sup_event exit_event;
     unsigned clean_sweeps;
@@ -66,7 +70,7 @@ static void settle(struct sup *s);
 
 static void leave(struct sup *s)
 {
-    if (--s->busy == 0 && s->released)
+    if (--s->busy == 0 && s->released && !s->lingers)
         settle(s);
 }
 
@@ -370,6 +374,7 @@ static void on_child_exit(void *ud, int status, int signal)
     }
     if (!s->released)
         lose(s);
+    s->lingers = false;
     leave(s);
 }
 
@@ -379,6 +384,7 @@ static void free_sup(struct sup *s)
 {
     io_call_cancel(&s->lost_call);
     io_timer_free(s->sweep);
+    io_timer_free(s->linger);
     close_output(s);
     close_line(s);
     io_child_free(s->child);
@@ -419,7 +425,7 @@ static bool open_pipes(int line[2], int out[2], struct error *e)
 }
 
 /* Everything the supervisor needs, in one go. */
-static bool order(struct sup *s, const struct sup_conf *conf, struct error *e)
+int sup_order(struct sup *s, const struct sup_conf *conf, struct error *e)
 {
     uint64_t nonce;
     rand_bytes(&nonce, sizeof nonce);
@@ -433,14 +439,28 @@ static bool order(struct sup *s, const struct sup_conf *conf, struct error *e)
         add_word(s, "arg", conf->argv[i]);
     strbuf_add(&s->out, S("start\n"));
     if (s->out.full) {
-        error_set(e, ERR_LIMIT, "command and environment are too long");
-        return false;
+        strbuf_fini(&s->out);
+        return error_set(e, ERR_LIMIT, "command and environment are too long");
     }
-    return true;
+    flush(s);
+    return 0;
 }
 
-struct sup *sup_new(struct io_loop *l, const struct sup_conf *conf, const struct sup_cb *cb,
-                    void *ud, struct error *e)
+bool sup_lost(const struct sup *s)
+{
+    char c;
+    return s->lost || s->line < 0 || recv(s->line, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+static void on_linger(void *ud)
+{
+    struct sup *s = ud;
+    s->lingers = false;
+    settle(s);
+}
+
+struct sup *sup_open(struct io_loop *l, str name, const struct sup_cb *cb, void *ud,
+                     struct error *e)
 {
     struct sup *s = mem_zalloc(sizeof *s);
     int line[2], out[2];
@@ -450,7 +470,7 @@ struct sup *sup_new(struct io_loop *l, const struct sup_conf *conf, const struct
     strbuf_init(&s->out, OUT_MAX);
     list_init(&s->node);
     io_call_init(&s->lost_call, on_lost, s);
-    if (!order(s, conf, e) || !open_pipes(line, out, e)) {
+    if (!open_pipes(line, out, e)) {
         free_sup(s);
         return NULL;
     }
@@ -458,7 +478,7 @@ struct sup *sup_new(struct io_loop *l, const struct sup_conf *conf, const struct
     s->output = out[0];
     fcntl(out[0], F_SETFL, O_NONBLOCK);
     char label[80];
-    snprintf(label, sizeof label, STR_FMT, STR_ARG(conf->label));
+    snprintf(label, sizeof label, STR_FMT, STR_ARG(name));
     const char *argv[] = { "luaswap", "--supervise", label, NULL };
     struct io_child_conf child = {
         .file = sup_program(), .argv = argv, .fds = { -1, -1, -1, line[1], out[1] }, .n_fds = 5
@@ -477,8 +497,9 @@ struct sup *sup_new(struct io_loop *l, const struct sup_conf *conf, const struct
     s->cb = cb;
     s->ud = ud;
     s->sweep = io_timer_new(l, "sweep of a lost tree", on_sweep, s);
+    s->linger = io_timer_new(l, "end of a supervisor", on_linger, s);
     io_fd_want(s->output_w, IO_FD_READ);
-    flush(s);
+    io_fd_want(s->line_w, IO_FD_READ);
     return s;
 }
 
@@ -539,8 +560,15 @@ void sup_release(struct sup *s, struct list *parked)
         return;
     }
     list_push_back(parked, &s->node);
-    if (!s->busy)
+    if (s->gone && !s->lost && s->line >= 0) {
+        io_fd_free(s->line_w);
+        s->line_w = NULL;
+        close_output(s);
+        io_timer_set(s->linger, LINGER_MS);
+        s->lingers = true;
+    } else if (!s->busy) {
         settle(s);
+    }
 }
 
 void sup_abandon(struct list *parked)

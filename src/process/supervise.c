@@ -104,7 +104,7 @@ static void term_again(struct sup *s)
 {
     struct tree t;
     tree_init(&t);
-    if (tree_scan(&t))
+    if (tree_below(&t, getpid()))
         mark_command(s, &t);
     for (size_t i = 0; i < t.n; i++) {
         const struct tree_proc *p = &t.procs[i];
@@ -290,14 +290,12 @@ static void do_start(struct sup *s)
         reply(s, "error started before");
         return;
     }
-    cgroup_open(&s->cgroup);
     pid_t pid = exec_words(&s->args, &s->env, s->path, s->output, &s->cgroup);
     words_clear(&s->args);
     if (s->output >= 0)
         close(s->output);
     s->output = -1;
     if (pid < 0) {
-        cgroup_close(&s->cgroup);
         reply(s, "failed %d", (int)-pid);
         return;
     }
@@ -512,6 +510,7 @@ int supervise_main(int argc, char **argv)
         return 2;
     reply(&s, "hello %d %d", SUPERVISE_VERSION, (int)getpid());
     flush(&s);
+    cgroup_open(&s.cgroup); /* now: often the command is sent only later */
     while (!s.closing || !nothing_left())
         turn(&s);
     cgroup_close(&s.cgroup);

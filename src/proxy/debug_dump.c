@@ -5,6 +5,8 @@
 #include "codec/json.h"
 #include "proxy/model.h"
 
+#include <malloc.h>
+
 static const char *phase_name(enum server_phase p)
 {
     static const char *const names[] = { "running", "draining", "stopping", "ended" };
@@ -29,7 +31,16 @@ static void put_request(struct json_out *o, const struct request *req, msec now)
     if (req->position)
         json_out_kint(o, "position", req->position);
     json_out_kbool(o, "granted", req->granted);
-    json_out_kbool(o, "retried", req->retried);
+    json_out_kbool(o, "retried", req->retried || req->refused);
+    if (req->by_fifo) { /* as the reference writes it: text */
+        struct strbuf text = STRBUF(32);
+        strbuf_addf(&text, "%d", req->fifo_priority);
+        json_out_key(o, S("metadata"));
+        json_out_object(o);
+        json_out_kstr(o, "fifo_priority", strbuf_str(&text));
+        json_out_end(o, '}');
+        strbuf_fini(&text);
+    }
     json_out_kbool(o, "streaming", req->streaming);
     json_out_kbool(o, "held_back", req->paused);
     json_out_kint(o, "body_bytes", (int64_t)req->body.len);
@@ -107,6 +118,17 @@ static void put_lines(struct json_out *o, const char *key, str text)
     json_out_end(o, ']');
 }
 
+/* Bytes that are allocated now: what grows here and does not come back is a leak, whatever the kernel's pages say. */
+size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
+
+static size_t heap_bytes(void)
+{
+    if (__sanitizer_get_current_allocated_bytes)
+        return __sanitizer_get_current_allocated_bytes();
+    struct mallinfo2 mi = mallinfo2();
+    return mi.uordblks + mi.hblkhd;
+}
+
 void server_dump(struct server *srv, struct strbuf *out)
 {
     msec now = io_loop_now(srv->loop);
@@ -123,6 +145,7 @@ void server_dump(struct server *srv, struct strbuf *out)
     json_out_kint(&o, "reloads", (int64_t)srv->reloads);
     json_out_kint(&o, "requests_seen", (int64_t)srv->next_request);
     json_out_kint(&o, "buffered_bytes", (int64_t)srv->buffered);
+    json_out_kint(&o, "heap_bytes", (int64_t)heap_bytes());
     json_out_kint(&o, "checks_failed", check_soft_count());
     put_requests(&o, srv, now);
     json_out_key(&o, S("scheduler"));

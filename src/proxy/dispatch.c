@@ -5,6 +5,7 @@
 #include "proxy/model.h"
 #include "proxy/reload.h"
 #include "proxy/server.h"
+#include "proxy/warm.h"
 
 /* Classes of events, in the order in which one turn handles them. */
 static size_t class_of(enum sched_ev_kind kind)
@@ -117,9 +118,16 @@ static void stop_model(struct dispatch *d, const struct sched_action *a)
 {
     struct model *m = server_model(d->srv, a->model);
     ASSERT(m);
-    log_info(m->log_scope, "stopping (grace %lld ms)", (long long)a->grace_ms);
-    http_pool_flush(m->pool);
-    proc_stop(m->proc, a->grace_ms, a->swap);
+    if (!policy_glue_before_stop(m, a->swap, a->grace_ms))
+        model_stop(m, a->swap, a->grace_ms);
+}
+
+/* While one model stops, the supervisor of the next one can start already. */
+static void look_ahead(struct dispatch *d)
+{
+    struct model *m = server_model(d->srv, sched_start_ahead(d->sched));
+    if (m && m->proc && !m->next && !m->stale)
+        proc_prepare(m->proc);
 }
 
 static void unloaded(struct dispatch *d, uint64_t op, int code)
@@ -156,14 +164,21 @@ static void perform(struct dispatch *d, const struct sched_action *a)
         }
         return;
     case SCHED_START:
+        d->warmth_changed = true;
         start_model(d, a);
         return;
     case SCHED_STOP:
+        d->warmth_changed = true;
         stop_model(d, a);
+        look_ahead(d);
         return;
     case SCHED_ABORT_SERVE:
         if ((req = dispatch_request(d, a->ticket)))
             req_abort_serve(req, a->text);
+        return;
+    case SCHED_MOVED:
+        if ((req = dispatch_request(d, a->ticket)))
+            req_moved(req, server_model(d->srv, a->model));
         return;
     case SCHED_POSITION:
         if ((req = dispatch_request(d, a->ticket)))
@@ -202,6 +217,14 @@ static void tell_policies(struct dispatch *d, const struct sched_event *ev)
     policy_glue_settled(g);
 }
 
+static void handle(struct dispatch *d, struct sched_event *ev);
+
+static void move(void *ud, ticket_id t, model_id m)
+{
+    struct sched_event ev = { .kind = SCHED_MOVE, .ticket = t, .model = m };
+    handle(ud, &ev);
+}
+
 static void handle(struct dispatch *d, struct sched_event *ev)
 {
     ev->now = io_loop_now(d->srv->loop);
@@ -223,11 +246,20 @@ static void handle(struct dispatch *d, struct sched_event *ev)
         perform(d, &d->actions.at[i]);
     if (ev->kind == SCHED_ARRIVE) {
         struct request *req = dispatch_request(d, ev->ticket);
+        if (req && !req->place && d->srv->policy.ps) /* it may come again */
+            req->place = sched_place(d->sched, ev->ticket);
         if (req && !req->granted && req->state == REQ_QUEUED)
             req_queued(req);
     }
     if (d->srv->policy.ps)
         tell_policies(d, ev);
+    d->warmth_changed = d->warmth_changed || (ev->kind >= SCHED_MODEL_UP && ev->kind <= SCHED_MODEL_STUCK);
+    if (d->warmth_changed && ev->kind != SCHED_MOVE) {
+        for (int i = 0; i < 4 && d->warmth_changed; i++) { /* a move may start or stop a model itself */
+            d->warmth_changed = false;
+            warm_look(d->srv, move, d);
+        }
+    }
 }
 
 static void on_turn(void *ud)
@@ -294,6 +326,7 @@ void dispatch_fini(struct dispatch *d)
 
 void dispatch_unload(struct dispatch *d, struct unload_op *op, const model_id *models, size_t n)
 {
+    record_unload(d->srv->record, models, n);
     op->op = d->next_op++;
     list_push_back(&d->unloads, &op->node);
     struct sched_event ev = { .kind = SCHED_UNLOAD, .op = op->op, .models = models, .n_models = n };

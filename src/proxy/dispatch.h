@@ -47,6 +47,7 @@ struct dispatch {
     struct list unloads;
     uint64_t next_op;
     bool running;
+    bool warmth_changed; /* some model has begun or ended to start, to be ready or to stop */
 };
 
 void dispatch_init(struct dispatch *d, struct server *srv, const struct sched_conf *conf);

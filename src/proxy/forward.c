@@ -9,8 +9,11 @@
 #include "http/tunnel.h"
 #include "proxy/model.h"
 #include "proxy/server.h"
+#include "proxy/upload.h"
 #include "route/auth.h"
 #include "route/error_body.h"
+
+#include <stdio.h>
 
 #define SPOOL_IN_MEMORY (256u * 1024)
 #define HEAD_MAX (128u * 1024)
@@ -91,13 +94,30 @@ static int to_spool(struct request *req, str bytes)
     return 0;
 }
 
+/* An answer that says no, of which nothing has gone out yet. True: a policy has it asked elsewhere, or again. */
+static bool asked_again(struct request *req, const struct http_head *h)
+{
+    char text[40];
+    if (h->status < 500 || upload_spent(req))
+        return false;
+    snprintf(text, sizeof text, "it answered with status %d", h->status);
+    if (policy_glue_failed(req, req->ticket, str_c(text), false) != POLICY_FAILURE_AGAIN)
+        return false;
+    forward_cancel(req);
+    return true;
+}
+
 static void on_x_head(void *ud, struct http_x *x, const struct http_head *h)
 {
     struct request *req = ud;
     (void)x;
+    if (asked_again(req, h))
+        return;
     req_to(req, REQ_STREAM);
     str type = http_value(h, HDR_CONTENT_TYPE);
     req->is_sse = str_ifind(type, S("text/event-stream")) >= 0;
+    if (policy_glue_counts(req) && !http_value(h, HDR_CONTENT_ENCODING).len)
+        usage_init(&req->usage);
     if (req->loading) {
         loading_end(req);
         req->upstream_refused = h->status < 200 || h->status >= 300 || !req->is_sse;
@@ -110,6 +130,7 @@ static void on_x_head(void *ud, struct http_x *x, const struct http_head *h)
     if (http_forward_response(out, h, NULL, &e) < 0)
         log_warn("http", "request %llu: a header of " STR_FMT " was left out: %s", (unsigned long long)req->id,
                  STR_ARG(upstream_name(req)), e.msg);
+    record_header(req, out);
     /* Answers to HEAD (and 304) have no body, but their Content-Length says something. */
     bool none = h->body == HTTP_BODY_NONE && !h->has_length;
     bool length = h->body == HTTP_BODY_LENGTH || h->body == HTTP_BODY_NONE;
@@ -132,6 +153,7 @@ static void on_x_body(void *ud, struct http_x *x, str bytes)
 {
     struct request *req = ud;
     (void)x;
+    usage_add(&req->usage, bytes);
     if (req->upstream_refused) {
         (void)!spool_add(&req->refusal, bytes, NULL); /* too long a refusal is cut to what fits */
         return;
@@ -215,6 +237,7 @@ static void cut(struct request *req, const struct error *e)
 {
     log_warn("http", "request %llu: " STR_FMT " broke off after %llu bytes: %s", (unsigned long long)req->id,
              STR_ARG(upstream_name(req)), (unsigned long long)http_req_sent(req->http), e->msg);
+    policy_glue_note_failure(req, str_c(e->msg));
     end_cut(req, 502, S("the model broke off in the middle of its answer"), NULL);
 }
 
@@ -235,23 +258,31 @@ static void on_x_fail(void *ud, struct http_x *x, enum http_stage at, const stru
     list_remove(&req->throttled);
     if (req->stall)
         io_timer_clear(req->stall);
+    req->broke_off = e->code != ERR_TIMEOUT;
     if (at == HTTP_AT_BODY) {
         cut(req, e);
         return;
     }
-    /* No byte of an answer came: a process that is gone is started again, once, and asked again. One that is
-     * there and merely slow (response header time-out) is not. */
-    if (req->ticket && !req->retried && e->code != ERR_TIMEOUT && (at == HTTP_AT_DIAL || at == HTTP_AT_SEND)) {
-        req->retried = true;
-        req->granted = false;
+    /* No byte of an answer came: a process that is gone is started again, once, and asked again (once more if it was
+     * gone before it could be asked). One that is there and merely slow (response header time-out) is not. */
+    bool sent = at == HTTP_AT_SEND, *before = sent ? &req->retried : &req->refused;
+    bool spent = upload_spent(req); /* it cannot be asked again: nobody has what was sent */
+    bool gone = req->ticket && !*before && !spent && e->code != ERR_TIMEOUT && (at == HTTP_AT_DIAL || sent);
+    enum policy_failure said = spent ? POLICY_FAILURE_FINAL : policy_glue_failed(req, req->ticket, str_c(e->msg), gone);
+    if (said == POLICY_FAILURE_AGAIN)
+        return;
+    if (gone && said == POLICY_FAILURE_BUILTIN) {
+        *before = true;
+        req->granted = req->broke_off = false;
         req_to(req, REQ_QUEUED);
         log_warn("http", "request %llu: " STR_FMT " is gone (%s); starting it again", (unsigned long long)req->id,
                  STR_ARG(upstream_name(req)), e->msg);
-        struct sched_event ev = { .kind = SCHED_RETRY, .ticket = req->ticket, .model = req->model->id };
+        struct sched_event ev = { .kind = SCHED_RETRY, .ticket = req->ticket, .model = req->model->id, .sent = sent };
         dispatch_post(&req->srv->dispatch, &ev);
         return;
     }
     log_warn("http", "request %llu: " STR_FMT ": %s", (unsigned long long)req->id, STR_ARG(upstream_name(req)), e->msg);
+    policy_glue_note_failure(req, str_c(e->msg));
     struct strbuf m = STRBUF(512);
     strbuf_addf(&m, req->peer ? "peer proxy error: " STR_FMT ": %s" : "upstream of " STR_FMT ": %s",
                 STR_ARG(upstream_name(req)), e->msg);
@@ -275,6 +306,12 @@ static void on_x_upgraded(void *ud, struct http_x *x, const struct http_head *h,
     struct request *req = ud;
     (void)x;
     req->x = NULL;
+    str asked = http_value(http_req_head(req->http), HDR_UPGRADE), got = http_value(h, HDR_UPGRADE);
+    if (!str_ieq(asked, got)) {
+        io_stream_close(up);
+        req_fail(req, 502, NULL, S("the model switched to another protocol than the one asked for"));
+        return;
+    }
     req_to(req, REQ_STREAM);
     struct http_forward opt = { .upgrade = true };
     struct strbuf *out = http_req_head_begin(req->http, 101, h->reason);
@@ -297,13 +334,21 @@ static void on_x_parts_sent(void *ud, struct http_x *x, size_t n, size_t at)
     (void)x;
     if (!req->body.map || n + at == 0 || spool_all(&req->body, &all, NULL) < 0)
         return;
-    const char *end = at > 0 ? req->parts[n].ptr + at : req->parts[n - 1].ptr + req->parts[n - 1].len;
+    const char *end = at > 0 ? req->sending[n].ptr + at : req->sending[n - 1].ptr + req->sending[n - 1].len;
     if (end > all.ptr && end <= all.ptr + all.len)
         spool_forget(&req->body, (uint64_t)(end - all.ptr));
 }
 
 static const struct http_x_cb x_cb = {
     .parts_sent = on_x_parts_sent,
+    .head = on_x_head,
+    .interim = on_x_interim,
+    .body = on_x_body,
+    .end = on_x_end,
+    .fail = on_x_fail,
+};
+static const struct http_x_cb x_cb_upload = {
+    .drained = upload_drained,
     .head = on_x_head,
     .interim = on_x_interim,
     .body = on_x_body,
@@ -326,7 +371,8 @@ static void to_model(struct request *req, struct http_forward *opt)
     const struct gourl *url = &req->model->conf->proxy_url;
     opt->base_path = url->path;
     opt->base_query = url->query;
-    opt->peer = http_req_peer(req->http);
+    str peer = http_req_peer(req->http);
+    opt->peer = str_eq(peer, S("unix")) ? STR_NONE : peer; /* no address at all */
     opt->remove = auth;
     opt->n_remove = req->cfg->forward_auth ? 0 : ARRAY_LEN(auth);
 }
@@ -353,10 +399,39 @@ static void to_peer(struct request *req, struct http_forward *opt)
         return;
     }
     const struct config *cfg = req->cfg;
-    if (auth_holds_key(cfg->api_keys, cfg->n_api_keys, http_value(in, HDR_AUTHORIZATION)))
+    bool auth = false, x_api_key = false;
+    for (size_t i = 0; i < in->n_headers; i++) { /* only the first of a name is looked at when a client comes in */
+        const struct http_header *f = &in->headers[i];
+        auth = auth || (f->id == HDR_AUTHORIZATION && auth_holds_key(cfg->api_keys, cfg->n_api_keys, f->value));
+        x_api_key = x_api_key || (f->id == HDR_X_API_KEY && auth_is_key(cfg->api_keys, cfg->n_api_keys, f->value));
+    }
+    if (auth)
         remove[opt->n_remove++] = S("Authorization");
-    if (auth_is_key(cfg->api_keys, cfg->n_api_keys, http_value(in, HDR_X_API_KEY)))
+    if (x_api_key)
         remove[opt->n_remove++] = S("X-Api-Key");
+}
+
+/* A held body is sent with its length, unless trailers came with it: these need chunks, of which it is one. */
+static size_t frame_parts(struct request *req, struct http_forward *opt)
+{
+    struct arena *a = http_req_arena(req->http);
+    str trailers = http_req_trailers(req->http);
+    struct strbuf end = STRBUF(64u * 1024);
+    req->sending = req->parts;
+    if (trailers.len && req->parts_len) {
+        http_filter_trailers(&end, trailers);
+        trailers = strbuf_str(&end);
+    }
+    if (trailers.len && req->parts_len && req->n_parts < 1000) {
+        str *v = ARENA_NEWN(a, req->n_parts + 2, str);
+        v[0] = arena_printf(a, "%llx\r\n", (unsigned long long)req->parts_len);
+        memcpy(v + 1, req->parts, req->n_parts * sizeof *v);
+        v[req->n_parts + 1] = arena_printf(a, "\r\n0\r\n" STR_FMT "\r\n", STR_ARG(trailers));
+        req->sending = v;
+        opt->body = HTTP_BODY_CHUNKED;
+    }
+    strbuf_fini(&end);
+    return req->sending == req->parts ? req->n_parts : req->n_parts + 2;
 }
 
 void forward_start(struct request *req)
@@ -364,17 +439,23 @@ void forward_start(struct request *req)
     const struct http_head *in = http_req_head(req->http);
     if (req->loading)
         loading_granted(req);
+    policy_glue_rewrite(req);
     strbuf_fini(&req->head); /* of a first attempt */
-    strbuf_init(&req->head, HEAD_MAX);
+    /* room for what the client may send, all of it escaped, and for our own lines */
+    strbuf_init(&req->head, 3 * (size_t)req->cfg->limits.header_block + HEAD_MAX);
     struct http_forward opt = {
         .path = req->upstream_path.len ? req->upstream_path : in->path,
-        .query = req->upstream_query.len ? req->upstream_query : in->query,
+        .query = req->upstream_query.ptr ? req->upstream_query : in->query,
         .has_query = in->has_query,
         .body = in->body != HTTP_BODY_NONE ? HTTP_BODY_LENGTH : HTTP_BODY_NONE,
         .length = req->parts_len,
+        .filter_encoding = req->metered,
         .drop_encoding = req->loading != NULL,
         .upgrade = req->upgrade,
     };
+    bool streamed = upload_frame(req, &opt);
+    opt.length = streamed ? in->length + (uint64_t)req->up_longer : req->parts_len;
+    size_t n = streamed ? 0 : frame_parts(req, &opt);
     if (req->peer)
         to_peer(req, &opt);
     else
@@ -386,8 +467,11 @@ void forward_start(struct request *req)
     }
     bool is_head = str_eq(in->method, S("HEAD"));
     struct http_pool *pool = req->peer ? req->peer->pool : req->model->pool;
-    req->x = http_x_start(pool, strbuf_str(&req->head), req->parts, req->n_parts, is_head,
-                          req->upgrade ? &x_cb_upgrade : &x_cb, req);
+    if (streamed)
+        req->x = http_x_start_streamed(pool, strbuf_str(&req->head), opt.body == HTTP_BODY_CHUNKED, is_head, &x_cb_upload, req);
+    else
+        req->x = http_x_start(pool, strbuf_str(&req->head), req->sending, n, is_head,
+                              req->upgrade ? &x_cb_upgrade : &x_cb, req);
 }
 
 void forward_cancel(struct request *req)
@@ -396,6 +480,8 @@ void forward_cancel(struct request *req)
         return;
     http_x_cancel(req->x);
     req->x = NULL;
+    if (req->model && !req->peer && req->model->proc)
+        proc_cut(req->model->proc);
     list_remove(&req->throttled);
 }
 

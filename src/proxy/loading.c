@@ -105,7 +105,9 @@ void loading_start(struct request *req)
     struct strbuf *h = http_req_head_begin(req->http, 200, S("OK"));
     http_head_add(h, S("Content-Type"), S("text/event-stream"));
     http_head_add(h, S("Cache-Control"), S("no-cache"));
+    http_req_say_keep_alive(req->http);
     http_head_add(h, S("X-Accel-Buffering"), S("no"));
+    record_header(req, h);
     http_req_head_end(req->http, HTTP_BODY_CHUNKED, 0);
     say(req, S(WIRE_LOADING_MARK "\n"));
     struct strbuf text = STRBUF(2048);

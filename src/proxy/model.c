@@ -36,10 +36,15 @@ static void on_state(void *ud, struct proc *p, const struct proc_event *ev)
     log_debug(m->log_scope, "%s -> %s %s", proc_state_name(ev->from), proc_state_name(ev->to), ev->text);
     switch (ev->to) {
     case PROC_READY:
+        if (policy_glue_after_ready(m, ev->tag))
+            return;
         out.kind = SCHED_MODEL_UP;
         break;
-    case PROC_STOPPED:
+    case PROC_STOPPED: {
         http_pool_flush(m->pool);
+        swap_id start = policy_glue_model_ended(m);
+        if (start && ev->tag == 0) /* for the scheduler it was still starting */
+            out.swap = start;
         if (ev->from == PROC_STARTING && ev->code != 0 && ev->code != ERR_CANCELLED) {
             log_failure(m, ev);
             out.kind = SCHED_MODEL_FAILED;
@@ -47,12 +52,22 @@ static void on_state(void *ud, struct proc *p, const struct proc_event *ev)
         } else {
             if (ev->from == ev->to)
                 log_debug(m->log_scope, "was stopped already");
+            else if (ev->tag == 0 && ev->from == PROC_STOPPING)
+                log_info(m->log_scope, "all that it left behind has ended");
             else if (ev->tag == 0)
                 log_warn(m->log_scope, "ended on its own: %s", ev->text);
             else
                 log_info(m->log_scope, "stopped");
             out.kind = SCHED_MODEL_DOWN;
         }
+        break;
+    }
+    case PROC_STOPPING:
+        if (ev->code == 0) /* as asked */
+            return;
+        log_warn(m->log_scope, "ended on its own and left processes behind: %s", ev->text);
+        http_pool_flush(m->pool);
+        out.kind = SCHED_MODEL_DYING;
         break;
     default:
         return;
@@ -205,6 +220,13 @@ void model_renew(struct model *m)
     struct proc *old = m->proc;
     new_proc(m);
     proc_close(old);
+}
+
+void model_stop(struct model *m, swap_id tag, msec grace_ms)
+{
+    log_info(m->log_scope, "stopping (grace %lld ms)", (long long)grace_ms);
+    http_pool_flush(m->pool);
+    proc_stop(m->proc, grace_ms, tag);
 }
 
 void model_close(struct model *m)

@@ -29,6 +29,10 @@ struct model {
     unsigned recycled_by; /* operations that replace its process */
     bool retired;
     bool stale; /* the process object is to be made anew before the next start */
+    /* Policies are waited for (policy_hooks.c): until a MODEL_UP is posted, a stop begins. 0 = no. */
+    swap_id held_up, held_stop;
+    msec held_grace;
+    unsigned long long hook_turn;
     struct http_pool *pool;
     struct log_monitor log;
     char log_scope[96]; /* "proc <id>" */
@@ -42,6 +46,8 @@ void model_reconf(struct model *m, struct config *cfg, size_t cfg_index);
 void model_reconf_later(struct model *m, struct config *cfg, size_t cfg_index);
 /* Its process does not run: makes it anew if a newer entry asks for it. */
 void model_renew(struct model *m);
+/* Stops the process now; the answer carries the tag. */
+void model_stop(struct model *m, swap_id tag, msec grace_ms);
 /* Ends the process (killing what is left) and frees the model later; server counts procs_open down. */
 void model_close(struct model *m);
 void model_free(struct model *m);

@@ -247,6 +247,7 @@ static void apply_rest(struct plan *p, struct server *srv, struct config *next)
     logmon_set_time_format(&srv->log, next->log_time_format);
     log_set_level((enum log_level)next->log_level);
     server_reconf_http(srv);
+    record_reconf(srv->record);
     if (old->scheduler != next->scheduler)
         server_say_scheduler(srv);
     peers_unref(old_peers);
@@ -256,6 +257,7 @@ static void apply_rest(struct plan *p, struct server *srv, struct config *next)
 void reload_preload(struct server *srv)
 {
     for (size_t i = 0; i < srv->cfg->n_preload; i++) {
+        record_preload(srv->record, srv->slot_of[srv->cfg->preload[i]]);
         struct sched_event ev = { .kind = SCHED_PRELOAD, .model = srv->slot_of[srv->cfg->preload[i]] };
         dispatch_post(&srv->dispatch, &ev);
     }

@@ -5,12 +5,15 @@
 #include "http/tunnel.h"
 #include "proxy/model.h"
 #include "proxy/server.h"
+#include "proxy/upload.h"
 #include "codec/http_write.h"
+#include "codec/url.h"
 #include "route/error_body.h"
 #include "route/wire.h"
 
 #define MAGIC 0x52455155u /* "REQU" */
 #define BODY_IN_MEMORY (1024u * 1024)
+#define LOGGED_PATH_MAX 4096u /* a line of the log is not longer */
 
 const char *req_state_name(enum req_state s)
 {
@@ -70,36 +73,53 @@ void req_take_body(struct request *req, uint64_t limit, void (*done)(struct requ
     http_req_read(req->http, true);
 }
 
-static void on_body(struct http_req *http, str bytes)
+bool req_hold_body(struct request *req, str bytes)
 {
-    struct request *req = http_req_ud(http);
     struct server *srv = req->srv;
-    if (req->state != REQ_BODY)
-        return; /* answered already; the rest of the body is of no use */
     size_t held = req->body.mem.len;
     if (srv->buffered + bytes.len > (uint64_t)req->cfg->limits.buffered_bodies && req->body.fd < 0) {
         req_fail(req, 503, NULL, S("too many request bodies are waiting (limits.bufferedBodies)"));
-        return;
+        return false;
     }
     struct error e = { 0 };
     int rc = spool_add(&req->body, bytes, &e);
     if (rc == ERR_LIMIT) {
         req_fail_err(req, ERR_LIMIT, STR_NONE);
-        return;
+        return false;
     }
     if (rc < 0) {
         log_error("http", "request %llu: %s", (unsigned long long)req->id, e.msg);
         req_fail(req, 503, NULL, S("no room to hold the request body"));
-        return;
+        return false;
     }
     srv->buffered += req->body.mem.len; /* what lies in a file is not memory */
     srv->buffered -= held;
+    return true;
+}
+
+static bool is_large(const struct request *req)
+{
+    const struct http_head *h = http_req_head(req->http);
+    return (h->body == HTTP_BODY_LENGTH ? h->length : spool_left(&req->body)) > UPLOAD_MIN;
+}
+
+static void on_body(struct http_req *http, str bytes)
+{
+    struct request *req = http_req_ud(http);
+    if (req->uploading)
+        upload_bytes(req, bytes);
+    else if (req->state == REQ_BODY && req_hold_body(req, bytes) && req->body_early && is_large(req))
+        req->body_early(req, bytes);
+    /* else it is answered already, and the rest of the body is of no use */
 }
 
 static void on_body_end(struct http_req *http)
 {
     struct request *req = http_req_ud(http);
-    if (req->state == REQ_BODY && req->body_done)
+    req->body_over = true;
+    if (req->uploading)
+        upload_over(req);
+    else if (req->state == REQ_BODY && req->body_done)
         req->body_done(req);
 }
 
@@ -120,6 +140,7 @@ void req_reply(struct request *req, int status, str content_type, str body)
 
 void req_fail(struct request *req, int status, const char *code, str message)
 {
+    req->fail_status = status;
     if (req->loading) {
         req_release_slot(req);
         loading_fail(req, status, message);
@@ -143,6 +164,7 @@ void req_fail(struct request *req, int status, const char *code, str message)
         http_head_add(h, S("WWW-Authenticate"), S(WIRE_WWW_AUTHENTICATE));
     if (status == 429 || status == 503 || req->retry_after_s)
         http_head_addu(h, S("Retry-After"), req->retry_after_s ? req->retry_after_s : 1);
+    record_header(req, h);
     http_req_head_end(req->http, HTTP_BODY_LENGTH, body.len);
     http_req_send(req->http, strbuf_str(&body));
     http_req_finish(req->http);
@@ -176,12 +198,13 @@ void req_schedule(struct request *req)
         return;
     }
     req->ticket = dispatch_ticket(d, req);
+    record_begin(req);
     if (!policy_glue_admit(req))
         return;
     req_to(req, REQ_QUEUED);
     struct sched_event ev = { .kind = SCHED_ARRIVE, .ticket = req->ticket, .model = req->model->id,
                               .priority = req->has_policy_priority ? req->policy_priority : 0,
-                              .want_positions = req->may_show_loading, .side = req->side };
+                              .want_positions = req->may_show_loading, .side = req->side, .place = req->place };
     dispatch_post(d, &ev);
 }
 
@@ -201,7 +224,9 @@ void req_release_slot(struct request *req)
         return;
     if (req->granted)
         policy_glue_ticket_end(req, req->ticket);
-    struct sched_event ev = { .kind = req->granted ? SCHED_DONE : SCHED_CANCEL, .ticket = req->ticket };
+    record_released(req);
+    struct sched_event ev = { .kind = req->granted ? SCHED_DONE : SCHED_CANCEL, .ticket = req->ticket,
+                              .died = req->broke_off };
     dispatch_post(&req->srv->dispatch, &ev);
     dispatch_ticket_end(&req->srv->dispatch, req->ticket);
     req->ticket = 0;
@@ -210,6 +235,7 @@ void req_release_slot(struct request *req)
 
 void req_queued(struct request *req)
 {
+    record_waits(req);
     if (req->may_show_loading && !req->loading)
         loading_start(req);
 }
@@ -221,9 +247,35 @@ void req_position(struct request *req, uint32_t n)
         loading_position(req, n);
 }
 
+void req_moved(struct request *req, struct model *m)
+{
+    log_debug("sched", "request %llu waits for " STR_FMT " instead of " STR_FMT, (unsigned long long)req->id,
+              STR_ARG(m->name), STR_ARG(req->model->name));
+    model_ref(m);
+    model_unref(req->model);
+    req->model = m;
+    req->target = req->warmer;
+    req->moved = true;
+    if (req->policy_info)
+        req->policy_info->model = m->name;
+}
+
 void req_granted(struct request *req)
 {
+    struct error e = { 0 };
     req->granted = true;
+    req->broke_off = false; /* that was an earlier attempt */
+    req->by_fifo = req->cfg->scheduler == CONFIG_SCHED_FIFO;
+    req->fifo_priority = sched_priority(req->srv->dispatch.sched, req->ticket);
+    record_granted(req);
+    if (req->moved) {
+        req->moved = false;
+        int rc = req->retarget(req, &e);
+        if (rc < 0) {
+            req_fail_err(req, rc, str_c(e.msg));
+            return;
+        }
+    }
     req_to(req, REQ_SEND);
     forward_start(req);
 }
@@ -231,10 +283,14 @@ void req_granted(struct request *req)
 void req_rejected(struct request *req, int code, int status, const char *text)
 {
     /* the scheduler has ended this ticket itself: no CANCEL goes back */
-    dispatch_ticket_end(&req->srv->dispatch, req->ticket);
+    ticket_id was = req->ticket;
+    dispatch_ticket_end(&req->srv->dispatch, was);
     req->ticket = 0;
     req->granted = false;
+    record_refused(req, text);
     str message = str_c(text);
+    if (code == ERR_START && policy_glue_failed(req, was, message, false) == POLICY_FAILURE_AGAIN)
+        return;
     if (status) { /* a policy's own */
         req_fail(req, status, NULL, message);
         return;
@@ -351,13 +407,15 @@ static void access_log(struct request *req)
     if (!log_enabled(LOG_INFO) || unlogged(h->path))
         return;
     str who = shown_client(req), agent = http_value(h, HDR_USER_AGENT);
-    struct strbuf took = STRBUF(64);
+    struct strbuf took = STRBUF(64), path = STRBUF(4 * LOGGED_PATH_MAX);
     format_duration(&took, clock_nsec() - req->begin_ns);
+    url_ascii(&path, str_sub(h->path, 0, LOGGED_PATH_MAX)); /* a terminal takes some bytes above 127 for commands */
     int status = http_req_status(req->http);
     log_info("", "Request " STR_FMT " \"" STR_FMT " " STR_FMT " HTTP/1.%d\" %d %llu \"" STR_FMT "\" " STR_FMT, STR_ARG(who),
-             STR_ARG(h->method), STR_ARG(h->path), h->minor, status ? status : 200,
+             STR_ARG(h->method), STR_ARG(strbuf_str(&path)), h->minor, status && status != 101 ? status : 200,
              (unsigned long long)http_req_sent(req->http), STR_ARG(agent), STR_ARG(strbuf_str(&took)));
     strbuf_fini(&took);
+    strbuf_fini(&path);
 }
 
 /* The one exit door: whatever the request held comes back here, exactly once. */
@@ -373,9 +431,13 @@ static void on_end(struct http_req *http, enum http_end why)
     forward_cancel(req);
     policy_glue_request_end(req);
     req_release_slot(req);
+    record_ended(req, why == HTTP_END_DONE);
     loading_free(req);
     io_timer_free(req->stall);
     io_timer_free(req->more);
+    io_timer_free(req->again);
+    upload_fini(req);
+    usage_fini(&req->usage);
     list_remove(&req->throttled);
     srv->buffered -= req->body.mem.len;
     spool_fini(&req->body);

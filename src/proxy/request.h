@@ -16,6 +16,7 @@
 #include "proxy/peer.h"
 #include "proxy/spool.h"
 #include "route/resolve.h"
+#include "route/usage.h"
 #include "sched/sched.h"
 
 struct server;
@@ -23,6 +24,7 @@ struct model;
 struct policy_request_info;
 struct policy_route;
 struct loading;
+struct record;
 
 enum req_state { REQ_HEAD, REQ_BODY, REQ_QUEUED, REQ_SEND, REQ_STREAM, REQ_FLUSH, REQ_REPLY, REQ_END, REQ_STATE_COUNT };
 const char *req_state_name(enum req_state s);
@@ -43,6 +45,13 @@ struct request {
     struct spool body;
     uint64_t body_limit;
     void (*body_done)(struct request *req);
+    /* Told of each piece of a body beyond UPLOAD_MIN (it is in `body` then): may begin an upload (upload.h); or NULL */
+    void (*body_early)(struct request *req, str bytes);
+    bool body_over, uploading, up_open; /* all of it has come; it goes on as it comes; its target is connected */
+    uint64_t up_taken;                  /* bytes that the target was given so */
+    int64_t up_longer;                  /* than the client's body, by what was changed in it */
+    bool (*up_check)(struct request *req, str bytes); /* of what comes; false: it has ended the request; or NULL */
+    struct io_timer *up_timer;
 
     /* routing, filled by the API layer before req_schedule */
     struct model *model;     /* local target, else NULL */
@@ -54,11 +63,17 @@ struct request {
     str upstream_query; /* replaces the client's query, with a `model` renamed in it; empty: the client's */
     bool streaming;    /* the client asked for a stream */
     bool may_show_loading;
+    bool metered; /* the answer must stay readable for us: of the encodings asked for only gzip and deflate are kept */
     bool upgrade; /* asks for another protocol (websocket) */
     bool unscheduled; /* an ignored websocket: served by a ready model without a slot */
+    /* A `warm` selector chose the target, and may choose again while the request waits (warm.h). */
+    int (*retarget)(struct request *req, struct error *e); /* edits the body for req->target; NULL = chosen for good */
+    struct resolve_target warmer; /* takes the place of `target` when the scheduler agrees */
+    bool moved;                   /* the body is to be edited again before it is sent */
     const str *parts; /* the body to send: slices of the spool and of the arena */
     size_t n_parts;
     uint64_t parts_len;
+    const str *sending; /* parts with their framing, of the present attempt */
 
     /* policies */
     struct policy_request_info *policy_info; /* NULL: none are configured */
@@ -66,12 +81,25 @@ struct request {
     void (*route_go_on)(struct request *req, str name);
     int policy_priority;
     bool has_policy_priority;
+    const str *rewritten; /* parts that rewrite has seen */
+    unsigned attempts;    /* 0 = on_failure has not been asked */
+    uint64_t place;       /* of the first attempt in the line */
+    struct io_timer *again;
+    str again_as; /* the model that on_failure named; empty: routed anew */
+    str failure;  /* what went wrong, for on_serve_done */
+    int fail_status;
+    struct usage usage; /* of the answer, when somebody wants to know */
     bool side;              /* serial's side lane: no inference */
     uint32_t retry_after_s; /* of a refusal, 0 = 1 */
 
     /* scheduling */
     ticket_id ticket; /* 0 = none */
-    bool granted, retried;
+    bool granted;
+    bool by_fifo;      /* granted by that scheduler: `fifo_priority` belongs to its metadata */
+    int fifo_priority;
+    struct record *record; /* NULL: not scheduled, or recording is off */
+    bool broke_off;        /* the upstream did: its process may have died */
+    bool retried, refused; /* once tried again after a death under it, after one before it could be sent */
     uint32_t position;
 
     /* forwarding */
@@ -92,7 +120,7 @@ struct request {
     void (*on_end)(struct request *req);
     void (*on_drained)(struct request *req);
     void *local;
-    bool endless;          /* a live stream of our own: a drain ends it */
+    void (*endless)(struct request *req); /* a live stream of our own: a drain ends it by this */
     bool www_authenticate; /* a 401 asks for a key */
 };
 
@@ -117,6 +145,8 @@ void req_local(struct request *req, void *local, void (*on_end)(struct request *
 
 /* --- between the files of proxy/ --- */
 extern const struct http_handler request_handler;
+/* Keeps a piece of the body; false when there is no room and the request was answered. */
+bool req_hold_body(struct request *req, str bytes);
 void req_to(struct request *req, enum req_state to);
 /* Ends the scheduling of it (DONE or CANCEL as fits); idempotent. */
 void req_release_slot(struct request *req);
@@ -124,6 +154,7 @@ void req_granted(struct request *req);                              /* dispatch:
 void req_rejected(struct request *req, int code, int status, const char *text); /* dispatch: REJECT; status 0: by code */
 void req_queued(struct request *req);                               /* dispatch: admitted, has to wait */
 void req_position(struct request *req, uint32_t n);
+void req_moved(struct request *req, struct model *m);               /* dispatch: waits for this model from now on */
 void req_abort_serve(struct request *req, const char *text);
 /* forward.c */
 void forward_start(struct request *req);

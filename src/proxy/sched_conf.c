@@ -11,6 +11,8 @@ static struct sched_model model_of(const struct config *cfg, const struct config
         .priority = (int)c->priority,
         .unload_grace_ms = c->unload_timeout_ms,
         .ttl_ms = c->ttl_ms,
+        .preemptible = c->preemptible,
+        .pinned = c->pinned,
     };
     if (c->group != CONFIG_NONE) {
         const struct config_group *g = &cfg->groups[c->group];
@@ -51,6 +53,7 @@ void sched_setup_init(struct sched_setup *s, const struct config *cfg, const mod
         .n_models = n_slots,
         .serial_max_queue = (uint32_t)cfg->serial.max_queue,
         .serial_max_serve_ms = cfg->serial.max_serve_ms,
+        .serial_reorder = cfg->serial.reorder,
         .fifo_max_wait_ms = cfg->fifo.max_wait_ms,
         .fifo_orphan = cfg->fifo.orphan == CONFIG_ORPHAN_ABORT ? SCHED_ORPHAN_ABORT : SCHED_ORPHAN_KEEP,
     };

@@ -80,6 +80,7 @@ struct server *server_new(struct io_loop *loop, const struct server_conf *conf, 
     srv->api = conf->api;
     srv->tls = conf->tls;
     srv->build = conf->build;
+    srv->rehearser = conf->rehearser;
     srv->started = io_loop_now(loop);
     for (size_t i = 0; i < REQ_STATE_COUNT; i++)
         list_init(&srv->by_state[i]);
@@ -94,6 +95,7 @@ struct server *server_new(struct io_loop *loop, const struct server_conf *conf, 
     int rc = sched_setup_fill(&setup, cfg, e);
     if (rc == 0) {
         dispatch_init(&srv->dispatch, srv, &setup.conf);
+        srv->record = record_new(srv);
         srv->matrix = setup.matrix;
         setup.matrix = NULL;
     }
@@ -225,6 +227,7 @@ static void ended(struct server *srv)
     for (size_t i = 0; i < srv->n_models; i++)
         model_close(srv->models[i]);
     policy_glue_fini(&srv->policy);
+    record_stop(srv->record);
     peers_unref(srv->peers); /* idle connections to them would keep the loop alive */
     srv->peers = NULL;
     if (srv->http)
@@ -257,12 +260,22 @@ void server_stop(struct server *srv, bool now)
     srv->phase_timer = io_timer_new(srv->loop, "shutdown", on_phase_timer, srv);
     io_timer_set(srv->phase_timer, DRAIN_MS);
     http_server_drain(srv->http);
-    struct sched_event ev = { .kind = SCHED_DRAIN };
+    struct sched_event ev = { .kind = SCHED_DRAIN, .grace_ms = STOP_MIN_MS };
     dispatch_post(&srv->dispatch, &ev);
     LIST_FOREACH(it, &srv->by_state[REQ_REPLY]) {
         struct request *req = LIST_ENTRY(it, struct request, node);
         if (req->endless)
-            http_req_finish(req->http);
+            req->endless(req);
+    }
+    LIST_FOREACH(it, &srv->by_state[REQ_BODY]) { /* nobody would serve it when it is whole */
+        struct request *req = LIST_ENTRY(it, struct request, node);
+        if (!req->body_over && !req->uploading)
+            req_fail_err(req, ERR_SHUTDOWN, STR_NONE);
+    }
+    LIST_FOREACH(it, &srv->by_state[REQ_QUEUED]) { /* between two attempts: the scheduler does not know it */
+        struct request *req = LIST_ENTRY(it, struct request, node);
+        if (!req->ticket)
+            req_fail_err(req, ERR_SHUTDOWN, STR_NONE);
     }
     LIST_FOREACH(it, &srv->by_state[REQ_STREAM]) { /* nobody waits for a websocket to end by itself */
         struct request *req = LIST_ENTRY(it, struct request, node);
@@ -285,6 +298,8 @@ void server_free(struct server *srv)
     free(srv->models);
     free(srv->slot_of);
     reload_forget(srv);
+    record_fini(srv->record);
+    free(srv->machine);
     if (srv->dispatch.srv)
         dispatch_fini(&srv->dispatch);
     matrix_free(srv->matrix);

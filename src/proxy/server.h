@@ -10,9 +10,12 @@
 
 #include "config/config.h"
 #include "http/server.h"
+#include "metrics/system.h"
 #include "proxy/dispatch.h"
 #include "proxy/logmon.h"
 #include "proxy/policy_glue.h"
+#include "proxy/policy_rehearse.h"
+#include "proxy/record.h"
 #include "proxy/request.h"
 #include "sched/sched.h"
 
@@ -35,6 +38,7 @@ struct server_conf {
     void (*route)(struct request *req);
     struct api *api;
     struct server_build build;
+    struct rehearser rehearser;
 };
 
 #define SERVER_INHERITED_MAX 8u
@@ -49,6 +53,9 @@ struct server {
     struct io_tls_server *tls;
     struct dispatch dispatch;
     struct policy_glue policy;
+    struct rehearser rehearser;
+    struct recorder *record; /* what became of requests */
+    struct system_sample *machine; /* NULL: nobody has asked yet */
     uint64_t key_seed; /* of the labels under which policies know API keys */
     struct model **models; /* index = model_id; NULL: a slot to be used again */
     size_t n_models;       /* slots */

@@ -237,6 +237,26 @@ bool extract_stream_feed(struct extract_stream *x, str bytes)
     return !x->broken;
 }
 
+bool extract_stream_early(const struct extract_stream *x, struct arena *a, str query, struct extract *ret)
+{
+    const struct multipart_fields *f = &x->fields;
+    str stream = STR_NONE;
+    bool bad[2];
+    *ret = (struct extract){ .where = EXTRACT_MULTIPART };
+    if (x->broken)
+        return false;
+    if (extract_form_value(a, query, S("model"), &ret->model, &bad[0]))
+        ret->where = EXTRACT_QUERY;
+    else if (f->found[0] && f->taking != 0)
+        ret->model = arena_try_dup(a, strbuf_str(&f->value[0]));
+    if (bad[0] || ret->model.len == 0)
+        return false;
+    if (!extract_form_value(a, query, S("stream"), &stream, &bad[1]) && f->found[1] && f->taking != 1)
+        stream = strbuf_str(&f->value[1]);
+    ret->stream = str_eq(stream, S("true"));
+    return !bad[1];
+}
+
 int extract_stream_end(struct extract_stream *x, struct arena *a, str query, struct extract *ret,
                        struct error *e)
 {

@@ -48,6 +48,9 @@ void extract_stream_init(struct extract_stream *x, str content_type);
 void extract_stream_fini(struct extract_stream *x);
 /* False once the body is broken; further calls are harmless. */
 bool extract_stream_feed(struct extract_stream *x, str bytes);
+/* Before the body is over: is the name known already? It is when the query has it, or when the first field `model` has
+ * been read. What comes behind can still be broken. */
+bool extract_stream_early(const struct extract_stream *x, struct arena *a, str query, struct extract *ret);
 /* The body is over. */
 MUSTCHECK int extract_stream_end(struct extract_stream *x, struct arena *a, str query,
                                  struct extract *ret, struct error *e);

@@ -55,7 +55,8 @@ static bool candidate(const struct sched *s, const struct smodel *m, enum cand_f
         held(s, m))
         return false;
     if (m->state == MODEL_READY)
-        return f != CAND_COLD && model_ready(s, m) && !full(s, m);
+        return f != CAND_COLD && model_ready(s, m) && !full(s, m) &&
+               model_admits(s, m, model_ticket(queue_first(&m->queue)));
     return f != CAND_READY && m->state != MODEL_SHUTDOWN;
 }
 
@@ -288,7 +289,7 @@ static enum step step(struct sched *s, struct ticket *t, bool forced)
     }
     bool way_free = !clashes(s, m, &plan, t->id) && !(m->state == MODEL_READY && !ready);
     if (way_free && ready && plan.n_evict == 0) {
-        if (!classic && full(s, m))
+        if ((!classic && full(s, m)) || !model_admits(s, m, t))
             return STEP_BLOCKED;
         loop_detach(s, t);
         loop_grant(s, t);
@@ -429,6 +430,13 @@ static bool hold_refused(struct sched *s, msec ms)
     return false;
 }
 
+/* Who only watches sees these decisions too. */
+static void show_pick(const struct sched *s)
+{
+    if (s->ops && s->ops->watch_pick && sched_cand_first(s, CAND_ANY, MODEL_NONE))
+        s->ops->watch_pick(s->ops_ctx, s);
+}
+
 static struct ticket *choose(struct sched *s, bool *ret_forced)
 {
     struct ticket *t = oldest_aged(s);
@@ -437,6 +445,7 @@ static struct ticket *choose(struct sched *s, bool *ret_forced)
         return t;
     const struct policy_ops *row = dispatch_row(s);
     if (s->kind == SCHED_KIND_SERIAL && row == s->builtin) {
+        show_pick(s);
         t = line_ticket(queue_first(&s->line));
         return candidate(s, s->models[t->model], CAND_ANY) ? t
                                                            : NULL; /* nobody overtakes the first */
@@ -478,6 +487,8 @@ static void eager(struct sched *s)
         if (!t)
             return;
         struct smodel *m = s->models[t->model];
+        if (m->alone_wait > 0 && s->kind != SCHED_KIND_SERIAL) /* whoever was picked: they come first */
+            t = model_ticket(queue_first(&m->queue));
         if (step(s, t, forced) == STEP_BLOCKED)
             m->blocked = s->round;
     }
@@ -490,8 +501,10 @@ static void decide(struct sched *s)
         s->walk_due = false;
         return;
     }
-    while (s->walk_due)
+    while (s->walk_due) {
+        show_pick(s);
         walk(s);
+    }
 }
 
 /* An idle machine, somebody who could go, and a row that does not want it: for how long? */
@@ -568,7 +581,8 @@ void dispatch_preloads(struct sched *s)
 bool dispatch_would_wait(const struct sched *s, model_id id)
 {
     const struct smodel *m = view_model(s, id);
-    if (!m || m->swap || !model_ready(s, m) || m->victim_of > 0 || held(s, m) || full(s, m))
+    if (!m || m->swap || !model_ready(s, m) || m->victim_of > 0 || held(s, m) || full(s, m) ||
+        m->alone_wait + m->excluding > 0)
         return true;
     if (s->kind == SCHED_KIND_SERIAL)
         return s->inflight > s->n_side || s->n_swaps > 0 || s->line.root ||

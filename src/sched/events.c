@@ -7,13 +7,15 @@
 
 /* ---- requests ---- */
 
-static int admission(const struct sched *s, const struct smodel *m)
+static int admission(const struct sched *s, const struct smodel *m, bool again)
 {
     if (!m || m->conf.retired)
         return ERR_UNKNOWN_MODEL;
     if (s->draining)
         return ERR_SHUTDOWN;
     uint32_t limit = view_limit(s, m);
+    if (again)
+        return 0;
     if (limit > 0 && model_reserved(m) >= limit)
         return ERR_BUSY;
     if (s->kind == SCHED_KIND_SERIAL && s->serial_max_queue > 0 &&
@@ -27,7 +29,8 @@ static void on_arrive(struct sched *s, const struct sched_event *ev)
     if (view_ticket(s, ev->ticket))
         return;
     const struct smodel *m = view_model(s, ev->model);
-    int code = admission(s, m);
+    bool again = ev->place > 0 && ev->place <= s->seq;
+    int code = admission(s, m, again);
     if (code) {
         loop_emit_reject(s, ev->ticket, ev->model, code, NULL);
         return;
@@ -35,7 +38,8 @@ static void on_arrive(struct sched *s, const struct sched_event *ev)
     struct ticket *t = view_ticket_new(s, ev->ticket);
     t->model = ev->model;
     t->priority = ev->priority != 0 ? ev->priority : m->conf.priority;
-    t->seq = ++s->seq;
+    t->seq = again ? ev->place : ++s->seq;
+    t->again = again;
     t->want_positions = ev->want_positions;
     t->arrived = s->now;
     loop_emit(s, SCHED_ADMIT)->ticket = t->id;
@@ -86,7 +90,9 @@ static void on_done(struct sched *s, const struct sched_event *ev)
     struct ticket *t = view_ticket(s, ev->ticket);
     if (!t || t->state != TICKET_ACTIVE)
         return;
-    end_grant(s, t);
+    struct smodel *m = end_grant(s, t);
+    if (ev->died && m->state == MODEL_READY)
+        m->suspect_until = s->now + SCHED_SUSPECT_MS;
     loop_note(s, &(struct sched_note){ .kind = NOTE_SERVE_DONE, .ticket = t, .model = t->model });
     view_ticket_free(s, t);
 }
@@ -110,10 +116,11 @@ static void on_retry(struct sched *s, const struct sched_event *ev)
         loop_reject(s, t, ERR_UNLOADED, NULL);
         return;
     }
-    if (t->retries++ > 0) {
+    if ((ev->sent ? t->retries++ : t->refusals++) > 0) {
         loop_reject(s, t, ERR_START, "the model died twice before it answered");
         return;
     }
+    t->alone = s->kind != SCHED_KIND_SERIAL && (t->alone || ev->sent);
     if (m->state == MODEL_READY) {
         if (m->inflight == 0) {
             loop_stop(s, m, m->conf.unload_grace_ms);
@@ -122,6 +129,28 @@ static void on_retry(struct sched *s, const struct sched_event *ev)
         }
     }
     view_enqueue(s, t);
+    s->walk_due = true;
+}
+
+static void on_move(struct sched *s, const struct sched_event *ev)
+{
+    struct ticket *t = view_ticket(s, ev->ticket);
+    struct smodel *m = view_model(s, ev->model);
+    if (!t || t->state != TICKET_QUEUED || !m || m->self == t->model || m->conf.retired || m->frozen > 0 ||
+        m->victim_of > 0)
+        return;
+    uint32_t limit = view_limit(s, m), place = t->place;
+    if (limit > 0 && model_reserved(m) >= limit)
+        return;
+    dispatch_forget(s, t); /* what was held free for it was held for the other model */
+    view_dequeue(s, t);
+    t->model = m->self;
+    t->alone = false; /* that was about the other one, too */
+    view_enqueue(s, t);
+    t->place = place; /* nobody in the line has moved */
+    struct sched_action *a = loop_emit(s, SCHED_MOVED);
+    a->ticket = t->id;
+    a->model = t->model;
     s->walk_due = true;
 }
 
@@ -196,6 +225,22 @@ static void on_down(struct sched *s, const struct sched_event *ev)
     }
 }
 
+/* A crash that takes a moment. Nobody has asked for this stop (op 0): who needs its end asks for it, which may
+ * shorten the grace. */
+static void on_dying(struct sched *s, const struct sched_event *ev)
+{
+    struct smodel *m = view_model(s, ev->model);
+    if (!m || m->state != MODEL_READY)
+        return;
+    bool suspected = m->suspect_until != 0;
+    m->op = m->first_stop = 0;
+    m->stop_why = NULL;
+    m->stop_by = s->now + m->conf.unload_grace_ms + SCHED_STOP_WATCH_MS + s->stop_slack_ms;
+    loop_state(s, m, MODEL_STOPPING);
+    loop_note(s, &(struct sched_note){ .kind = NOTE_UNLOAD, .model = m->self, .text = "crash" });
+    s->walk_due = s->walk_due || suspected;
+}
+
 /* Also when nobody asked it to stop: a start failed, or its command ended, and something of it refuses to die. */
 static void on_stuck(struct sched *s, const struct sched_event *ev)
 {
@@ -254,7 +299,7 @@ static void sort_by_grace(const struct sched *s, model_id *ids, size_t n)
 
 static void on_unload(struct sched *s, const struct sched_event *ev)
 {
-    struct unload_op *u = mem_zalloc(sizeof(*u));
+    struct unload_wait *u = mem_zalloc(sizeof(*u));
     u->op = ev->op;
     u->left = mem_calloc(s->n_models ? s->n_models : 1, sizeof(*u->left));
     /* All requests first, in arrival order per model, then the stops: one operation (D-R10). */
@@ -279,7 +324,7 @@ static void on_unload(struct sched *s, const struct sched_event *ev)
         for (struct list *it = m->active.next; it != &m->active; it = it->next)
             LIST_ENTRY(it, struct ticket, link)->unloaded = true;
         if (m->state != MODEL_STOPPING || m->stuck || m->op == 0 || ev->grace_ms > 0)
-            loop_stop(s, m, ev->grace_ms > 0 ? ev->grace_ms : m->conf.unload_grace_ms);
+            loop_stop(s, m, ev->grace_ms > 0 ? ev->grace_ms : model_grace(s, m));
         loop_note(s,
                   &(struct sched_note){ .kind = NOTE_UNLOAD, .model = m->self, .text = "admin" });
     }
@@ -299,16 +344,17 @@ static void on_preload(struct sched *s, const struct sched_event *ev)
     m->preload_seq = ++s->preload_seq;
 }
 
-static void on_drain(struct sched *s)
+static void on_drain(struct sched *s, const struct sched_event *ev)
 {
     s->draining = true;
+    s->drain_grace_ms = ev->grace_ms;
     LIST_FOREACH(it, &s->swaps)
     {
         struct swap *sw = LIST_ENTRY(it, struct swap, link);
         struct smodel *m = s->models[sw->target];
         swap_dismiss(s, sw, ERR_SHUTDOWN, NULL);
         if (m->state == MODEL_STARTING)
-            loop_stop(s, m, m->conf.unload_grace_ms);
+            loop_stop(s, m, model_grace(s, m));
     }
     struct qnode *n;
     while ((n = queue_first(&s->line))) {
@@ -337,11 +383,17 @@ void events_handle(struct sched *s, const struct sched_event *ev)
     case SCHED_RETRY:
         on_retry(s, ev);
         break;
+    case SCHED_MOVE:
+        on_move(s, ev);
+        break;
     case SCHED_MODEL_UP:
         on_up(s, ev);
         break;
     case SCHED_MODEL_DOWN:
         on_down(s, ev);
+        break;
+    case SCHED_MODEL_DYING:
+        on_dying(s, ev);
         break;
     case SCHED_MODEL_FAILED:
         on_failed(s, ev);
@@ -363,7 +415,7 @@ void events_handle(struct sched *s, const struct sched_event *ev)
         s->walk_due = s->walk_due || (s->ops && !dispatch_classic(s)); /* the heartbeat of a policy */
         break;
     case SCHED_DRAIN:
-        on_drain(s);
+        on_drain(s, ev);
         break;
     }
 }

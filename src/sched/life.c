@@ -66,6 +66,7 @@ static void change_kind(struct sched *s, enum sched_kind kind)
     while ((n = queue_first(&s->line))) {
         struct ticket *t = line_ticket(n);
         view_dequeue(s, t);
+        t->alone = t->alone && kind != SCHED_KIND_SERIAL; /* where everybody is */
         list_push_back(&all, &t->link);
     }
     s->kind = kind;
@@ -112,7 +113,7 @@ void sched_adopt(struct sched *s, model_id id, enum model_state seen, msec now)
         s->now = now;
     m->state = seen;
     m->op = m->first_stop = 0;
-    m->stop_by = s->now + m->conf.unload_grace_ms + SCHED_STOP_WATCH_MS;
+    m->stop_by = s->now + m->conf.unload_grace_ms + SCHED_STOP_WATCH_MS + s->stop_slack_ms;
     m->since = m->last_used = s->now;
     m->stuck = false;
     m->suspect_until = 0;
@@ -163,10 +164,14 @@ const char *sched_ev_name(enum sched_ev_kind k)
         return "DONE";
     case SCHED_RETRY:
         return "RETRY";
+    case SCHED_MOVE:
+        return "MOVE";
     case SCHED_MODEL_UP:
         return "MODEL_UP";
     case SCHED_MODEL_DOWN:
         return "MODEL_DOWN";
+    case SCHED_MODEL_DYING:
+        return "MODEL_DYING";
     case SCHED_MODEL_FAILED:
         return "MODEL_FAILED";
     case SCHED_MODEL_STUCK:
@@ -202,6 +207,8 @@ const char *sched_act_name(enum sched_act_kind k)
         return "ABORT_SERVE";
     case SCHED_POSITION:
         return "POSITION";
+    case SCHED_MOVED:
+        return "MOVED";
     case SCHED_WAKE_AT:
         return "WAKE_AT";
     case SCHED_UNLOADED:
@@ -217,6 +224,12 @@ size_t sched_waiting(const struct sched *s)
     return queue_len(&s->line) + s->n_waiting;
 }
 
+int sched_priority(const struct sched *s, ticket_id id)
+{
+    const struct ticket *t = view_ticket(s, id);
+    return t ? t->priority : 0;
+}
+
 size_t sched_inflight(const struct sched *s, model_id m)
 {
     if (m == MODEL_NONE)
@@ -229,6 +242,27 @@ enum model_state sched_model_state(const struct sched *s, model_id m)
 {
     const struct smodel *sm = view_model(s, m);
     return sm ? sm->state : MODEL_STOPPED;
+}
+
+uint64_t sched_place(const struct sched *s, ticket_id t)
+{
+    const struct ticket *at = view_ticket(s, t);
+    return at ? at->seq : 0;
+}
+
+const char *sched_stop_why(const struct sched *s, model_id id)
+{
+    const struct smodel *m = view_model(s, id);
+    if (s->draining)
+        return "shutdown";
+    if (!m || m->frozen > 0)
+        return "reload";
+    return m->stop_why ? m->stop_why : m->victim_of > 0 ? "swap" : "crash";
+}
+
+void sched_set_stop_slack(struct sched *s, msec ms)
+{
+    s->stop_slack_ms = ms;
 }
 
 bool sched_will_wait(const struct sched *s, model_id m)

@@ -43,6 +43,8 @@ void loop_broken(struct sched *s, const char *fmt, ...)
 void loop_note(struct sched *s, const struct sched_note *n)
 {
     unsigned bit = 1u << n->kind;
+    if (n->kind == NOTE_UNLOAD)
+        s->models[n->model]->stop_why = n->text; /* a constant */
     if (s->ops && s->ops->note && (s->ops->notes & bit))
         s->ops->note(s->ops_ctx, s, n);
     if (s->observed & bit)
@@ -55,11 +57,13 @@ void loop_grant(struct sched *s, struct ticket *t)
     if (m->state != MODEL_READY)
         loop_broken(s, "ticket %llu granted to %s model", (unsigned long long)t->id,
                     model_state_name(m->state));
+    if (!model_admits(s, m, t))
+        loop_broken(s, "ticket %llu granted beside one that is to be alone", (unsigned long long)t->id);
     s->backoff_ms = 0;
     if (s->kind == SCHED_KIND_SERIAL && !t->side) {
         if (s->inflight > s->n_side)
             loop_broken(s, "serial: ticket %llu granted beside another", (unsigned long long)t->id);
-        if (t->retries == 0 && t->seq < s->last_grant_seq && !s->serial_reorder)
+        if (t->retries + t->refusals == 0 && !t->again && t->seq < s->last_grant_seq && !s->serial_reorder)
             loop_broken(s, "serial: ticket %llu granted out of order", (unsigned long long)t->id);
         if (t->seq > s->last_grant_seq)
             s->last_grant_seq = t->seq;
@@ -109,7 +113,7 @@ static void average(msec *avg, msec sample)
     *avg = *avg == 0 ? sample : (*avg * 3 + sample) / 4;
 }
 
-void unload_ended(struct sched *s, struct unload_op *u)
+void unload_ended(struct sched *s, struct unload_wait *u)
 {
     struct sched_action *a = loop_emit(s, SCHED_UNLOADED);
     a->op = u->op;
@@ -127,7 +131,7 @@ void loop_unloads_down(struct sched *s, const struct smodel *m, bool stuck)
 {
     LIST_FOREACH(it, &s->unloads)
     {
-        struct unload_op *u = LIST_ENTRY(it, struct unload_op, link);
+        struct unload_wait *u = LIST_ENTRY(it, struct unload_wait, link);
         for (size_t i = 0; i < u->n_left; i++) {
             if (u->left[i] != m->self)
                 continue;
@@ -161,9 +165,12 @@ void loop_state(struct sched *s, struct smodel *m, enum model_state to)
             m->stuck = false;
             s->backoff_until = 0;
         }
-        for (struct list *it = m->active.next; it != &m->active; it = it->next)
-            view_guard(s, LIST_ENTRY(it, struct ticket, link), s->now + SCHED_CUT_MS,
-                       m->cut_on_stop ? "model unloaded" : "model is gone");
+        for (struct list *it = m->active.next; it != &m->active; it = it->next) {
+            struct ticket *t = LIST_ENTRY(it, struct ticket, link);
+            view_guard(s, t, s->now + SCHED_CUT_MS, m->cut_on_stop ? "model unloaded" : "model is gone");
+            t->excludes = false; /* nobody of the next life is in its way */
+        }
+        m->excluding = 0;
         m->cut_on_stop = false;
     }
     if (to == MODEL_READY) {
@@ -183,7 +190,8 @@ void loop_stop(struct sched *s, struct smodel *m, msec grace_ms)
     if (m->state != MODEL_STOPPING || m->first_stop == 0)
         m->first_stop = m->op;
     m->stuck = false;
-    m->stop_by = s->now + grace_ms + SCHED_STOP_WATCH_MS;
+    m->stop_by = s->now + grace_ms + SCHED_STOP_WATCH_MS + s->stop_slack_ms;
+    m->stop_why = NULL; /* a note may follow */
     struct sched_action *a = loop_emit(s, SCHED_STOP);
     a->swap = m->op;
     a->model = m->self;

@@ -57,8 +57,8 @@ void dispatch_forget(struct sched *s, const struct ticket *t); /* it leaves: dro
 void recycle_event(struct sched *s, const struct sched_event *ev);
 void recycle_idle(struct sched *s, struct smodel *m); /* its last request has ended */
 void recycle_due(struct sched *s, struct smodel *m);  /* its patience may have ended */
-void recycle_thaw(struct sched *s, const struct unload_op *u);
-void unload_ended(struct sched *s, struct unload_op *u); /* loop.c: tells the caller, frees u */
+void recycle_thaw(struct sched *s, const struct unload_wait *u);
+void unload_ended(struct sched *s, struct unload_wait *u); /* loop.c: tells the caller, frees u */
 
 /* ttl.c */
 void ttl_due(struct sched *s);  /* does all that is due by now */

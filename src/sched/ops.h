@@ -86,6 +86,8 @@ struct policy_ops {
                                   double *ret);
     enum ops_answer (*idle_ttl)(void *ctx, const struct sched *s, model_id m, msec *ret);
     void (*note)(void *ctx, const struct sched *s, const struct sched_note *n);
+    /* Somebody is about to be picked by the built-in order (serial, classic), without pick_next being asked. May be NULL. */
+    void (*watch_pick)(void *ctx, const struct sched *s);
 };
 
 /* The built-in row of a kind (sched_registry.c). */

@@ -26,7 +26,7 @@ static void undo_load(struct sched *s, struct smodel *m)
             m->preload = s->preloads = true;
         swap_abort(s, sw);
     } else if (m->state == MODEL_STARTING) {
-        loop_stop(s, m, m->conf.unload_grace_ms);
+        loop_stop(s, m, model_grace(s, m));
     }
 }
 
@@ -35,7 +35,7 @@ void recycle_idle(struct sched *s, struct smodel *m)
     if (m->frozen == 0 || m->state != MODEL_READY || m->inflight > 0)
         return;
     m->recycle_by = 0;
-    loop_stop(s, m, m->conf.unload_grace_ms);
+    loop_stop(s, m, model_grace(s, m));
 }
 
 void recycle_due(struct sched *s, struct smodel *m)
@@ -48,7 +48,7 @@ void recycle_due(struct sched *s, struct smodel *m)
     m->cut_on_stop = true;
     for (struct list *it = m->active.next; it != &m->active; it = it->next)
         LIST_ENTRY(it, struct ticket, link)->unloaded = true;
-    loop_stop(s, m, m->conf.unload_grace_ms);
+    loop_stop(s, m, model_grace(s, m));
 }
 
 /* The patience of an earlier operation counts when it ends first. */
@@ -60,7 +60,7 @@ static void recycle_until(struct smodel *m, msec at)
 
 void recycle_event(struct sched *s, const struct sched_event *ev)
 {
-    struct unload_op *u = mem_zalloc(sizeof(*u));
+    struct unload_wait *u = mem_zalloc(sizeof(*u));
     u->op = ev->op;
     u->left = mem_calloc(s->n_models ? s->n_models : 1, sizeof(*u->left));
     u->frozen = mem_calloc(s->n_models ? s->n_models : 1, sizeof(*u->frozen));
@@ -87,7 +87,7 @@ void recycle_event(struct sched *s, const struct sched_event *ev)
         unload_ended(s, u);
 }
 
-void recycle_thaw(struct sched *s, const struct unload_op *u)
+void recycle_thaw(struct sched *s, const struct unload_wait *u)
 {
     for (size_t i = 0; i < u->n_frozen; i++)
         s->models[u->frozen[i]]->frozen--;

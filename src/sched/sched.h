@@ -25,15 +25,24 @@ const char *model_state_name(enum model_state s); /* "stopped" "starting" "ready
 enum sched_ev_kind {
     SCHED_ARRIVE,       /* ticket, model (MODEL_NONE: unknown), priority (0: the model's own) */
     SCHED_CANCEL,       /* ticket: its client left; for a granted one DONE still follows */
-    SCHED_DONE,         /* ticket: the upstream's work for it is over */
+    SCHED_DONE,         /* ticket: the upstream's work for it is over. `died`: it broke off; for a second nobody is
+                         * granted to that process, which may have ended and not been reported yet */
     SCHED_RETRY,        /* ticket (granted): its upstream died or refused before any byte of an answer. It goes
                          * back to the head of the queue (original order kept), keeps its admission, and its
                          * model is loaded afresh before it is granted again: if the process is still there it is
                          * stopped first (unless others are being served by it: then its exit is awaited for 1 s
-                         * and the ticket granted again). The proxy sends this once per ticket at most (a second
-                         * one is rejected); no DONE comes for the first grant. */
+                         * and the ticket granted again). `sent`: the process had the request, so that it may be
+                         * what the process died of. Then, under fifo, it is tried again alone: it waits until its
+                         * model serves nobody, and nobody is granted beside it; so a request that kills its model
+                         * each time takes no other down twice. Once per ticket with `sent` and once without (one
+                         * more is rejected); no DONE comes for the grant before. */
+    SCHED_MOVE,         /* ticket, model: it would now rather be served by that model (a selector chose again). Heeded,
+                         * and answered with MOVED, only while it stands in the line and that model takes it; it keeps
+                         * its place, priority and admission. */
     SCHED_MODEL_UP,     /* model, swap: process is ready */
     SCHED_MODEL_DOWN,   /* model, swap: process tree is gone (asked for, or crashed with swap 0) */
+    SCHED_MODEL_DYING,  /* model: the command of a ready one has ended, what it has left behind is being ended: nothing
+                         * more is granted to it; DOWN or STUCK with swap 0 follows */
     SCHED_MODEL_FAILED, /* model, swap, text: the start failed and the process is gone */
     SCHED_MODEL_STUCK,  /* model, swap: it refuses to die */
     SCHED_UNLOAD,       /* op, models/n_models (none: all): API unload */
@@ -46,7 +55,8 @@ enum sched_ev_kind {
                          * are refused). A second RECYCLE may come while one is going on. */
     SCHED_PRELOAD,      /* model: load it when that is possible without harm */
     SCHED_TICK,         /* time passed (a WAKE_AT came due) */
-    SCHED_DRAIN,        /* shutdown: refuse and reject all that is not granted */
+    SCHED_DRAIN,        /* shutdown: refuse and reject all that is not granted; from now on a process that is stopped
+                         * has at least grace_ms for it */
 };
 
 struct sched_event {
@@ -54,6 +64,10 @@ struct sched_event {
     bool want_positions; /* ARRIVE: this one shows its place, send POSITION for it */
     bool side;           /* ARRIVE, serial: if its model is up it needs no turn (side lane); it is cut when another
                           * model is wanted and it does not end within its model's unloadTimeout */
+    bool sent;           /* RETRY */
+    bool died;           /* DONE */
+    uint64_t place;      /* ARRIVE: > 0: it comes again, with a place that it had before (sched_place): it stands where
+                          * it stood and is not refused because of limits */
     bool evict;          /* PRELOAD: idle models may be stopped for it */
     msec now;
     ticket_id ticket;
@@ -76,6 +90,7 @@ enum sched_act_kind {
     SCHED_STOP,        /* swap, model, grace_ms: stop its tree; answer DOWN or STUCK */
     SCHED_ABORT_SERVE, /* ticket, text: cut the upstream request (maxServe, unload past its grace) */
     SCHED_POSITION,    /* ticket, n: place in the queue, 1-based; latest wins */
+    SCHED_MOVED,       /* ticket, model: it waits for this one from now on */
     SCHED_WAKE_AT,     /* at: send a TICK then; replaces an earlier wish, MSEC_NEVER cancels */
     SCHED_UNLOADED,    /* op: the targets are stopped; code ERR_STUCK when one refuses to die, else 0 */
 };
@@ -150,9 +165,18 @@ void sched_adopt(struct sched *s, model_id m, enum model_state seen, msec now);
 
 /* Read-only facts for listings and for checks. */
 size_t sched_waiting(const struct sched *s);                /* queued, not granted */
+int sched_priority(const struct sched *s, ticket_id t);     /* in the line; 0 of an unknown one */
 size_t sched_inflight(const struct sched *s, model_id m);   /* granted, not done; MODEL_NONE: of all */
 enum model_state sched_model_state(const struct sched *s, model_id m);
 bool sched_will_wait(const struct sched *s, model_id m);    /* would a request arriving now have to wait */
+/* The model that will be started when what stops now is gone, so that one can get ready; MODEL_NONE = none. */
+model_id sched_start_ahead(const struct sched *s);
+uint64_t sched_place(const struct sched *s, ticket_id t);   /* in the order of arrival, 0: no such ticket */
+/* Why a model is being stopped: "swap", "ttl", "admin", "reload", "shutdown", "crash" (it is taken for dead). */
+const char *sched_stop_why(const struct sched *s, model_id m);
+/* How much longer than its grace any stop may take before it counts as stuck: whoever performs STOP waits for
+ * something else first. 0 at birth. */
+void sched_set_stop_slack(struct sched *s, msec ms);
 const char *sched_kind_name(enum sched_kind k);             /* "serial" "fifo" */
 
 /* For people (/debug/sched): models, loads, the line, then the last 1,024 events with their actions, as lines that

@@ -63,6 +63,14 @@ static int check_model(const struct sched *s, const struct smodel *m, struct err
         for (size_t i = 0; i < sw->n_evict; i++)
             victim_of += sw->evict[i] == m->self;
     }
+    size_t excluding = 0, alone_wait = 0;
+    for (struct list *it = m->active.next; it != &m->active; it = it->next)
+        excluding += LIST_ENTRY(it, struct ticket, link)->excludes;
+    for (struct qnode *n = queue_first(&m->queue); n; n = queue_next(n))
+        alone_wait += model_ticket(n)->alone;
+    for (struct list *it = m->swap ? m->swap->waiters.next : NULL; it && it != &m->swap->waiters; it = it->next)
+        alone_wait += LIST_ENTRY(it, struct ticket, link)->alone;
+    RULE(excluding == m->excluding && alone_wait == m->alone_wait, "model %u: number of those alone", m->self);
     RULE(active == m->inflight, "model %u: number in flight", m->self);
     RULE(victim_of == m->victim_of, "model %u: victim of %u", m->self, m->victim_of);
     RULE(queue_ok(&m->queue), "model %u: order of its line", m->self);
@@ -188,7 +196,7 @@ int sched_check(const struct sched *s, struct error *e)
     RULE(next == MSEC_NEVER || s->wish <= next || s->wish <= s->now + 1,
          "no wake-up for what is due next");
     for (struct list *it = s->unloads.next; it != &s->unloads; it = it->next) {
-        const struct unload_op *u = LIST_ENTRY(it, struct unload_op, link);
+        const struct unload_wait *u = LIST_ENTRY(it, struct unload_wait, link);
         RULE(u->n_left > 0, "unload %llu has ended", ULL(u->op));
         for (size_t i = 0; i < u->n_left; i++)
             RULE(model_alive(s->models[u->left[i]]), "unload %llu waits for a stopped model",

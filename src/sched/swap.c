@@ -189,9 +189,13 @@ static void hand_over(struct sched *s, struct swap *sw)
     struct list ready;
     list_init(&ready);
     struct ticket *t;
+    bool one_by_one = s->kind != SCHED_KIND_SERIAL && s->models[sw->target]->alone_wait + s->models[sw->target]->excluding > 0;
     while ((t = swap_owner(sw))) {
         view_unwait(s, t);
-        list_push_back(&ready, &t->link);
+        if (one_by_one)
+            view_enqueue(s, t); /* the line is looked at when the swap is gone */
+        else
+            list_push_back(&ready, &t->link);
     }
     drop(s, sw);
     LIST_FOREACH(it, &ready)
@@ -232,6 +236,16 @@ static void advance(struct sched *s, struct swap *sw)
     case MODEL_SHUTDOWN:
         return;
     }
+}
+
+model_id sched_start_ahead(const struct sched *s)
+{
+    for (struct list *it = s->swaps.next; it != &s->swaps; it = it->next) {
+        const struct swap *sw = LIST_ENTRY(it, struct swap, link);
+        if (sw->stage == SWAP_STOPPING && s->models[sw->target]->state == MODEL_STOPPED)
+            return sw->target;
+    }
+    return MODEL_NONE;
 }
 
 void swap_advance_all(struct sched *s)

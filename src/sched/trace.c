@@ -45,14 +45,27 @@ static void event_fields(struct strbuf *b, const struct sched_event *ev)
             add_u(b, "positions", 1);
         if (ev->side)
             add_u(b, "side", 1);
+        if (ev->place)
+            add_u(b, "place", ev->place);
         break;
     case SCHED_CANCEL:
     case SCHED_DONE:
+        add_u(b, "ticket", ev->ticket);
+        if (ev->died)
+            add_u(b, "died", 1);
+        break;
     case SCHED_RETRY:
         add_u(b, "ticket", ev->ticket);
+        if (ev->sent)
+            add_u(b, "sent", 1);
+        break;
+    case SCHED_MOVE:
+        add_u(b, "ticket", ev->ticket);
+        add_model(b, ev->model);
         break;
     case SCHED_MODEL_UP:
     case SCHED_MODEL_DOWN:
+    case SCHED_MODEL_DYING:
     case SCHED_MODEL_FAILED:
     case SCHED_MODEL_STUCK:
         add_model(b, ev->model);
@@ -76,8 +89,11 @@ static void event_fields(struct strbuf *b, const struct sched_event *ev)
         if (ev->evict)
             add_u(b, "evict", 1);
         break;
-    case SCHED_TICK:
     case SCHED_DRAIN:
+        if (ev->grace_ms)
+            add_i(b, "grace", ev->grace_ms);
+        break;
+    case SCHED_TICK:
         break;
     }
 }
@@ -105,6 +121,7 @@ bool trace_action_line(struct strbuf *b, const struct sched_action *a)
             add_i(b, "status", a->status);
         break;
     case SCHED_GRANT:
+    case SCHED_MOVED:
     case SCHED_ABORT_SERVE:
         add_u(b, "ticket", a->ticket);
         add_model(b, a->model);
@@ -209,6 +226,10 @@ static bool set_field(str key, str v, struct trace_line *l)
         ev->model = a->model = (model_id)u;
         return is_u && u < MODEL_NONE;
     }
+    if (str_eq(key, S("place"))) {
+        ev->place = u;
+        return is_u;
+    }
     if (str_eq(key, S("n"))) {
         a->n = (uint32_t)u;
         return is_u && u <= UINT32_MAX;
@@ -225,6 +246,10 @@ static bool set_field(str key, str v, struct trace_line *l)
         ev->want_positions = i != 0;
     else if (str_eq(key, S("side")))
         ev->side = i != 0;
+    else if (str_eq(key, S("died")))
+        ev->died = i != 0;
+    else if (str_eq(key, S("sent")))
+        ev->sent = i != 0;
     else if (str_eq(key, S("evict")))
         ev->evict = i != 0;
     else if (!fits_int(i))
@@ -316,7 +341,7 @@ struct record {
     bool is_event, flag, side;
     unsigned char kind;
     model_id model;
-    uint64_t a, b; /* ticket or op, swap or n */
+    uint64_t a, b; /* ticket or op, swap, place or n */
     msec now, other;
     int code;
     char text[28];
@@ -362,12 +387,14 @@ void trace_ring_event(struct sched_ring *r, const struct sched_event *ev)
     rec->is_event = true;
     rec->flag = ev->kind == SCHED_ARRIVE ? ev->want_positions
                 : many(ev->kind)         ? !ev->models
+                : ev->kind == SCHED_RETRY ? ev->sent
+                : ev->kind == SCHED_DONE  ? ev->died
                                          : ev->evict;
     rec->side = ev->side;
     rec->kind = (unsigned char)ev->kind;
     rec->model = many(ev->kind) && ev->models && ev->n_models > 0 ? ev->models[0] : ev->model;
     rec->a = many(ev->kind) ? ev->op : ev->ticket;
-    rec->b = many(ev->kind) ? ev->n_models : ev->swap;
+    rec->b = many(ev->kind) ? ev->n_models : ev->kind == SCHED_ARRIVE ? ev->place : ev->swap;
     rec->now = ev->now;
     rec->other = ev->grace_ms;
     rec->code = ev->priority;
@@ -401,6 +428,9 @@ static void dump_event(const struct record *rec, struct strbuf *b)
                               .want_positions = rec->flag,
                               .evict = rec->flag,
                               .side = rec->side,
+                              .sent = rec->flag,
+                              .died = rec->flag,
+                              .place = rec->kind == SCHED_ARRIVE ? rec->b : 0,
                               .text = str_c(rec->text) };
     if (many(ev.kind) && !rec->flag) {
         /* Only the first target is kept. */

@@ -98,7 +98,10 @@ void view_enqueue(struct sched *s, struct ticket *t)
     if (!m->queue.root)
         list_push_back(&s->waiting, &m->waiting_link);
     queue_insert(&s->line, &t->in_line, key, t->want_positions);
+    if (t->alone)
+        key.level = INT64_MIN; /* whatever their priority, who is to be tried alone comes before the rest */
     queue_insert(&m->queue, &t->in_model, key, false);
+    m->alone_wait += t->alone;
     t->place = 0;
     t->state = TICKET_QUEUED;
     struct list *at = s->by_age.prev; /* nearly always the youngest, after a retry the oldest */
@@ -107,7 +110,7 @@ void view_enqueue(struct sched *s, struct ticket *t)
     while (at != &s->by_age && LIST_ENTRY(at, struct ticket, by_age)->seq > t->seq)
         at = at->prev;
     list_push_front(at, &t->by_age);
-    moved(s, key);
+    moved(s, t->in_line.key);
 }
 
 void view_dequeue(struct sched *s, struct ticket *t)
@@ -117,6 +120,7 @@ void view_dequeue(struct sched *s, struct ticket *t)
     moved(s, t->in_line.key);
     queue_remove(&s->line, &t->in_line);
     queue_remove(&m->queue, &t->in_model);
+    m->alone_wait -= t->alone;
     list_remove(&t->by_age);
     if (!m->queue.root)
         list_remove(&m->waiting_link);
@@ -130,6 +134,7 @@ void view_wait(struct sched *s, struct ticket *t, struct swap *sw)
     t->swap = sw;
     t->state = TICKET_WAITING;
     s->models[t->model]->waiting++;
+    s->models[t->model]->alone_wait += t->alone;
     s->n_waiting++;
 }
 
@@ -140,6 +145,7 @@ void view_unwait(struct sched *s, struct ticket *t)
     t->swap = NULL;
     t->state = TICKET_NEW;
     s->models[t->model]->waiting--;
+    s->models[t->model]->alone_wait -= t->alone;
     s->n_waiting--;
 }
 
@@ -149,6 +155,8 @@ void view_activate(struct sched *s, struct ticket *t)
     struct smodel *m = s->models[t->model];
     list_push_back(&m->active, &t->link);
     m->inflight++;
+    t->excludes = t->alone;
+    m->excluding += t->excludes;
     s->inflight++;
     t->state = TICKET_ACTIVE;
 }
@@ -159,6 +167,8 @@ void view_deactivate(struct sched *s, struct ticket *t)
     struct smodel *m = s->models[t->model];
     list_remove(&t->link);
     m->inflight--;
+    m->excluding -= t->excludes;
+    t->excludes = false;
     s->inflight--;
     if (t->before_serial) {
         t->before_serial = false;
@@ -343,7 +353,7 @@ void view_fini(struct sched *s)
     }
     LIST_FOREACH(it, &s->unloads)
     {
-        struct unload_op *u = LIST_ENTRY(it, struct unload_op, link);
+        struct unload_wait *u = LIST_ENTRY(it, struct unload_wait, link);
         free(u->left);
         free(u->frozen);
         free(u);

@@ -34,7 +34,11 @@ struct ticket {
     enum ticket_state state;
     bool want_positions, left, aborted, before_serial;
     bool side; /* ACTIVE beside the one whose turn it is */
-    unsigned retries;
+    bool again; /* a later attempt, with the place of the first one */
+    unsigned retries; /* that it was on its way to the model for */
+    unsigned refusals; /* ... and that it was not */
+    bool alone;        /* its model may have died of it: it is tried again with nobody beside it */
+    bool excludes;     /* ACTIVE and alone on a process that is still there */
     bool unloaded; /* its model was unloaded under it: it is not tried again */
     uint32_t place; /* last POSITION sent, 0 = none */
     msec arrived, granted;
@@ -80,7 +84,9 @@ struct smodel {
     bool cut_on_stop; /* an unload stops it: its requests are cut after the exit */
     msec since, last_used, suspect_until; /* 0 = not suspected */
     msec load_ms, stop_ms;                /* moving averages, 0 = unknown */
+    const char *stop_why;                 /* of the last stop, as NOTE_UNLOAD says it; NULL: a swap's, or a suspect's */
     uint32_t inflight, waiting, fails;
+    uint32_t alone_wait, excluding; /* tickets that are to be tried alone: not granted, granted */
     struct swap *swap;   /* that loads it */
     uint32_t victim_of;  /* swaps that stop it */
     uint64_t blocked;    /* stamp: given up for this round */
@@ -91,7 +97,7 @@ struct smodel {
     struct list present_link, waiting_link;
 };
 
-struct unload_op {
+struct unload_wait {
     uint64_t op;
     model_id *left; /* targets that still have a process */
     size_t n_left;
@@ -114,7 +120,7 @@ struct sched {
     void *ops_ctx;
     bool stalled;     /* it held an idle machine too long: asked no more */
     bool row_held;    /* it let somebody wait when it was asked last */
-    msec policy_starve_ms, hold_limit_ms;
+    msec policy_starve_ms, hold_limit_ms, stop_slack_ms;
     unsigned observed;
     void (*observer)(void *ctx, const struct sched *s, const struct sched_note *n);
     void *observer_ctx;
@@ -139,6 +145,7 @@ struct sched {
     uint64_t seq;
     swap_id next_id;
     bool draining, sweep, preloads;
+    msec drain_grace_ms; /* of DRAIN */
     uint64_t preload_seq;
     msec wish;          /* WAKE_AT that the caller holds, MSEC_NEVER = none */
     msec backoff_until, backoff_ms;
@@ -195,7 +202,19 @@ static inline bool model_ready(const struct sched *s, const struct smodel *m)
 {
     return m->state == MODEL_READY && m->frozen == 0 && (m->suspect_until == 0 || s->now >= m->suspect_until);
 }
+/* Nobody beside a ticket that is tried alone, and nobody between it and an idle model. Serial is always alone. */
+static inline bool model_admits(const struct sched *s, const struct smodel *m, const struct ticket *t)
+{
+    if (s->kind == SCHED_KIND_SERIAL)
+        return true;
+    return m->excluding == 0 && (t->alone ? m->inflight == 0 : m->alone_wait == 0);
+}
 uint32_t view_limit(const struct sched *s, const struct smodel *m); /* 0 = none */
+/* How long a stop of it may take before it is forced. */
+static inline msec model_grace(const struct sched *s, const struct smodel *m)
+{
+    return s->draining && m->conf.unload_grace_ms < s->drain_grace_ms ? s->drain_grace_ms : m->conf.unload_grace_ms;
+}
 /* Everything alive or being loaded but `except`, in name order; at most n_models entries. */
 size_t view_running(const struct sched *s, model_id except, bool except_alive, model_id *out);
 

@@ -104,7 +104,11 @@ static void do_stop(struct sim *m, const struct sched_action *a)
 static void end_active(struct sim *m, ticket_id id, enum sched_ev_kind how)
 {
     struct person *p = sim_person(m, id);
+    bool sent = how == SCHED_RETRY && p->broke, died = how == SCHED_DONE && p->broke;
     ASSERT(p->fate == F_ACTIVE);
+    p->asked_again = p->asked_again || sent;
+    p->alone = p->alone || sent;
+    p->broke = false;
     p->grants++; /* planned ends of this grant are stale */
     for (size_t i = 0; i < m->active; i++) {
         if (m->active_ids[i] == id) {
@@ -117,7 +121,7 @@ static void end_active(struct sim *m, ticket_id id, enum sched_ev_kind how)
     p->retry_on_its_way = how == SCHED_RETRY;
     p->fate = how == SCHED_RETRY ? F_WAITING : F_ENDED;
     sim_plan_event(m, m->now + jitter(m),
-                   (struct sched_event){ .kind = how, .ticket = id, .model = MODEL_NONE });
+                   (struct sched_event){ .kind = how, .ticket = id, .model = MODEL_NONE, .sent = sent, .died = died });
 }
 
 static void plan_done(struct sim *m, msec at, ticket_id id)
@@ -135,6 +139,7 @@ static void end_grants(struct sim *m, model_id model)
         if (m->people[m->active_ids[i]].r.model != model)
             continue;
         m->st.broken++;
+        m->people[m->active_ids[i]].broke = true;
         plan_done(m, m->now + jitter(m), m->active_ids[i]);
     }
 }
@@ -235,6 +240,15 @@ static void perform(struct sim *m, const struct sched_action *a)
         if (sim_person(m, a->ticket)->fate == F_ACTIVE)
             plan_done(m, m->now + jitter(m), a->ticket);
         break;
+    case SCHED_MOVED: {
+        struct person *p = sim_person(m, a->ticket);
+        m->procs[p->r.model].reserved--;
+        p->r.model = a->model;
+        p->alone = false;
+        m->st.moved++;
+        m->procs[p->r.model].reserved++;
+        break;
+    }
     case SCHED_POSITION:
         if (sim_person(m, a->ticket)->fate != F_WAITING || a->n == 0)
             sim_broken(m, "POSITION # for ticket #, which does not wait", a->n, a->ticket);
@@ -441,7 +455,11 @@ void sim_happen(struct sim *m, struct item *it)
         break;
     case W_DONE: {
         const struct person *p = sim_person(m, it->ticket);
-        if (p->fate == F_ACTIVE && p->grants == it->life) {
+        if (p->fate == F_ACTIVE && p->grants == it->life && p->broke && !p->left && !p->asked_again &&
+            m->conf.dead_on_grant_retries && rand_below(&m->rand, 2) == 0) {
+            m->st.retried++;
+            end_active(m, it->ticket, SCHED_RETRY);
+        } else if (p->fate == F_ACTIVE && p->grants == it->life) {
             m->st.served++;
             end_active(m, it->ticket, SCHED_DONE);
         }

@@ -295,8 +295,12 @@ static void happen(struct world *w)
     } else if (dice < 94) {
         struct sim_proc p = random_proc(w);
         sim_set_proc(w->sim, (model_id)below(w, w->sc.n_models), &p);
-    } else if (dice < 96 && w->conf->reloads) {
-        reload(w);
+    } else if (dice < 96) {
+        if (w->conf->reloads)
+            reload(w);
+    } else if (dice < 98 && w->next > 1) { /* mostly of one that came lately: others have gone */
+        ticket_id back = 1 + below(w, w->next - 1 < 12 ? w->next - 1 : 12);
+        sim_move(w->sim, w->at, w->next - back, (model_id)below(w, w->sc.n_models));
     }
 }
 
@@ -331,6 +335,7 @@ static void add_stats(struct sim_stats *to, const struct sim_stats *s)
     to->failed += s->failed;
     to->left += s->left;
     to->retried += s->retried;
+    to->moved += s->moved;
     to->cut += s->cut;
     to->starts += s->starts;
     to->stops += s->stops;

@@ -54,6 +54,11 @@ void sim_watch_grant(struct sim *m, ticket_id id, model_id model)
                    m->procs[model].frozen);
     if (p->r.model != model)
         sim_broken(m, "GRANT of ticket # for model #, which it did not ask for", id, model);
+    for (size_t i = 0; i < m->active && !serial(m) && !m->kind_changed; i++) {
+        const struct person *o = &m->people[m->active_ids[i]];
+        if (o->r.model == model && !o->broke && (o->alone || p->alone))
+            sim_broken(m, "GRANT of ticket # beside #, one of which is to be alone", id, m->active_ids[i]);
+    }
     p->side_grant = p->r.side && m->arriving == id;
     if (!serial(m) || p->side_grant)
         return;
@@ -94,12 +99,13 @@ void sim_watch_admission(struct sim *m, ticket_id id, bool in, int code)
         sim_broken(m, "ticket # refused below the limit #", id, limit);
 }
 
-/* Nobody but an unload stops a process that serves; a request whose client left or that was cut may be forgotten. */
+/* Nobody but an unload stops a process that serves; a request whose client left or that was cut may be forgotten, and
+ * one of an earlier life whose end has not been told. */
 void sim_watch_stop(struct sim *m, model_id model)
 {
     if (m->procs[model].state != MODEL_READY || m->procs[model].may_cut || m->drained)
         return;
     for (size_t i = 0; i < m->active; i++)
-        if (m->people[m->active_ids[i]].r.model == model)
+        if (m->people[m->active_ids[i]].r.model == model && !m->people[m->active_ids[i]].broke)
             sim_broken(m, "STOP of model # under ticket #", model, m->active_ids[i]);
 }

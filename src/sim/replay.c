@@ -1,120 +1,9 @@
-#include "sim/replay.h"
+/* replay.c: see replay.h. */
+#include "sim/replay_priv.h"
 
-#include "base/arena.h"
 #include "base/check.h"
 #include "sched/trace.h"
 #include "sched/view.h"
-
-#include <math.h>
-#include <stdio.h>
-
-struct rreq {
-    struct replay_request q;
-    msec at, arrived, granted, ended;
-    model_id model;
-    uint64_t id;
-    char state; /* 0 not yet, w waits, a active, s served, r refused, c cancelled */
-};
-
-enum fact_kind { FACT_UNLOAD, FACT_CRASH, FACT_FOREIGN };
-struct fact {
-    msec at;
-    enum fact_kind kind;
-    model_id model;
-    double mb;
-};
-
-struct replay {
-    struct replay_conf conf;
-    struct arena arena;
-    struct sim *sim;
-    struct policies *ps;
-    struct policy_host host;
-    struct replay_model *models;
-    struct rreq *reqs; /* ticket = index + 1 */
-    size_t n_reqs, cap_reqs, next_req;
-    uint32_t *order; /* by time */
-    bool sorted;
-    struct fact *facts;
-    size_t n_facts, next_fact;
-    double foreign_mb;
-    struct strbuf log;
-    ticket_id ending;
-    const char *ending_cause;
-    size_t loads, evictions;
-    double load_s;
-    struct error *e;
-};
-
-/* ---- what policies see and ask for ---- */
-
-static void host_log(void *ud, enum policy_log_level level, const char *policy, const char *text)
-{
-    struct replay *r = ud;
-    if (r->conf.log)
-        r->conf.log(r->conf.log_ud, policy, text);
-}
-
-static void host_wall(void *ud, msec now, int64_t *unix_s, int32_t *zone_s)
-{
-    const struct replay *r = ud;
-    *unix_s = r->conf.start_unix + now / 1000;
-    *zone_s = r->conf.zone_s;
-}
-
-static size_t host_gpu(void *ud, struct policy_gpu *out, size_t max)
-{
-    const struct replay *r = ud;
-    if (r->conf.gpu_mb <= 0 || max == 0)
-        return 0;
-    double used = r->foreign_mb;
-    for (size_t i = 0; r->sim && i < r->conf.n_models; i++)
-        if (sim_process(r->sim, (model_id)i) != MODEL_STOPPED)
-            used += r->models[i].vram_mb;
-    *out = (struct policy_gpu){ .total_mb = r->conf.gpu_mb, .used_mb = used, .foreign_mb = r->foreign_mb,
-                                .sampled_at = r->sim ? sim_now(r->sim) : 0 };
-    snprintf(out->name, sizeof(out->name), "simulated");
-    return 1;
-}
-
-static bool host_facts(void *ud, model_id m, struct policy_model_facts *out)
-{
-    const struct replay *r = ud;
-    if (m >= r->conf.n_models)
-        return false;
-    const struct replay_model *k = &r->models[m];
-    *out = (struct policy_model_facts){ .vram_mb = k->vram_mb, .load_s = k->load_s, .stop_s = k->stop_s, .meta_json = k->meta_json };
-    return true;
-}
-
-static void host_preload(void *ud, model_id m, bool evict, const char *why)
-{
-    struct replay *r = ud;
-    sim_preload(r->sim, sim_now(r->sim), m, evict);
-}
-
-static void host_unload(void *ud, model_id m, const char *why)
-{
-    struct replay *r = ud;
-    sim_unload(r->sim, sim_now(r->sim), &m, 1);
-}
-
-static void host_kick(void *ud)
-{
-    struct replay *r = ud;
-    struct sched_event ev = { .kind = SCHED_TICK, .model = MODEL_NONE };
-    sim_noise(r->sim, sim_now(r->sim), &ev);
-}
-
-static void host_cancel(void *ud, ticket_id t, const struct policy_answer *refusal)
-{
-    struct replay *r = ud;
-    if (t >= 1 && t <= r->n_reqs && r->reqs[t - 1].state == 'w') {
-        r->reqs[t - 1].state = 'r';
-        r->reqs[t - 1].ended = sim_now(r->sim);
-    }
-    sim_leave(r->sim, sim_now(r->sim), t);
-}
 
 /* ---- watching ---- */
 
@@ -123,11 +12,25 @@ static struct rreq *of(struct replay *r, ticket_id t)
     return t >= 1 && t <= r->n_reqs ? &r->reqs[t - 1] : NULL;
 }
 
+/* The hooks around a swap; nothing answers http here, so they do not wait. */
+static void around(struct replay *r, enum policy_hook h, model_id m, msec now)
+{
+    bool up = h == POLICY_AFTER_READY;
+    if (m == MODEL_NONE || r->up[m] == up)
+        return;
+    r->up[m] = up;
+    policies_around(r->ps, h, m, up ? "" : sched_stop_why(sim_sched(r->sim), m), 60000, now, NULL, NULL);
+}
+
 static void on_event(void *ctx, msec now, const struct sched_event *ev)
 {
     struct replay *r = ctx;
     struct rreq *q = of(r, ev->ticket);
     r->ending = 0;
+    if (ev->kind == SCHED_MODEL_UP)
+        around(r, POLICY_AFTER_READY, ev->model, now);
+    else if (ev->kind == SCHED_MODEL_DOWN && ev->model != MODEL_NONE)
+        r->up[ev->model] = false;
     if (!q || (ev->kind != SCHED_DONE && ev->kind != SCHED_CANCEL))
         return;
     r->ending = ev->ticket;
@@ -140,6 +43,31 @@ static void on_event(void *ctx, msec now, const struct sched_event *ev)
         q->state = 'c';
         q->ended = now;
     }
+}
+
+/* Before the process acts: how long will it take this time? */
+static msec measured_load(struct replay *r, model_id m)
+{
+    struct measured *k = &r->measured[m];
+    struct sim_proc p = k->base;
+    if (k->next_load < k->n_loads) {
+        msec took = k->loads[k->next_load++];
+        p.start_ms = took < 0 ? -took : took;
+        p.fail = took < 0 ? 1000 : p.fail;
+    }
+    if (k->n_loads > 0)
+        sim_set_proc(r->sim, m, &p);
+    return p.start_ms;
+}
+
+static void measured_stop(struct replay *r, model_id m)
+{
+    struct measured *k = &r->measured[m];
+    struct sim_proc p = k->base;
+    if (k->next_stop < k->n_stops)
+        p.stop_ms = k->stops[k->next_stop++];
+    if (k->n_stops > 0)
+        sim_set_proc(r->sim, m, &p);
 }
 
 static void on_action(void *ctx, msec now, const struct sched_action *a)
@@ -161,14 +89,25 @@ static void on_action(void *ctx, msec now, const struct sched_action *a)
         if (q) {
             q->state = 'r';
             q->ended = now;
+            if (a->code == ERR_START) { /* asked, but what it answers is not followed */
+                struct policy_retry retry;
+                struct policy_request_info info = { .id = q->id, .model = q->q.model, .asked = q->q.model, .tokens_in = -1,
+                                                    .max_tokens = -1, .bytes = -1, .messages = -1, .deadline_s = -1,
+                                                    .attempt = 1, .arrived = q->at };
+                (void)policies_on_failure(r->ps, a->ticket, &info, str_c(a->text), now, &retry);
+            }
             policies_ticket_end(r->ps, a->ticket, a->text, now);
         }
         break;
     case SCHED_START:
         r->loads++;
-        r->load_s += r->models[a->model].load_s;
+        r->load_s += (double)measured_load(r, a->model) / 1000;
         break;
-    case SCHED_STOP: r->evictions++; break;
+    case SCHED_STOP:
+        measured_stop(r, a->model);
+        r->evictions++;
+        around(r, POLICY_BEFORE_STOP, a->model, now);
+        break;
     default: break;
     }
 }
@@ -184,6 +123,7 @@ static void after(void *ctx)
         r->ending = 0;
     }
     policies_settle(r->ps, now);
+    policies_idle(r->ps, 0);
 }
 
 /* ---- life ---- */
@@ -204,7 +144,7 @@ int replay_new(const struct replay_conf *conf, struct replay **ret, struct error
         r->models[i].id = arena_dup(&r->arena, k->id);
         r->models[i].meta_json = arena_dup(&r->arena, k->meta_json);
         sm[i] = (struct sched_model){ .id = r->models[i].id, .limit = k->limit, .priority = k->priority,
-                                      .unload_grace_ms = 10000, .ttl_ms = (msec)(k->ttl_s * 1000), .pinned = k->pinned,
+                                      .unload_grace_ms = k->grace_s > 0 ? (msec)(k->grace_s * 1000) : 10000, .ttl_ms = (msec)(k->ttl_s * 1000), .pinned = k->pinned,
                                       .preemptible = k->preemptible, .group = k->group, .group_swap = k->group_swap,
                                       .group_exclusive = k->group_exclusive, .group_persistent = k->group_persistent };
         procs[i] = (struct sim_proc){ .start_ms = (msec)(k->load_s * 1000 + 0.5), .stop_ms = (msec)(k->stop_s * 1000 + 0.5),
@@ -212,14 +152,18 @@ int replay_new(const struct replay_conf *conf, struct replay **ret, struct error
     }
     struct sim_conf sc = { .procs = procs, .seed = conf->seed ? conf->seed : 1, .check_all = conf->check_all,
                            .dead_on_grant_retries = true };
-    sc.sched = (struct sched_conf){ .kind = conf->kind, .models = sm, .n_models = n, .serial_reorder = conf->serial_reorder };
+    sc.sched = (struct sched_conf){ .kind = conf->kind, .models = sm, .n_models = n, .serial_reorder = conf->serial_reorder,
+                                     .serial_max_queue = conf->serial_max_queue, .serial_max_serve_ms = conf->serial_max_serve_ms,
+                                     .fifo_max_wait_ms = conf->fifo_max_wait_ms, .matrix = conf->matrix,
+                                     .fifo_orphan = conf->abort_orphans ? SCHED_ORPHAN_ABORT : SCHED_ORPHAN_KEEP };
+    r->up = ARENA_NEWN(&r->arena, n + 1, bool);
+    r->measured = ARENA_NEWN(&r->arena, n + 1, struct measured);
+    for (size_t i = 0; i < n; i++)
+        r->measured[i].base = procs[i];
     r->sim = sim_new(&sc);
     sim_watch(r->sim, on_event, on_action, r);
     sim_after(r->sim, after, r);
-    r->host = (struct policy_host){ .ud = r, .log = host_log, .wall = host_wall, .preload = host_preload, .unload = host_unload,
-                                    .kick = host_kick, .cancel = host_cancel, .model_facts = host_facts };
-    if (conf->gpu_mb > 0)
-        r->host.gpu = host_gpu;
+    replay_host_fill(r);
     int rc = 0;
     if (conf->row) {
         sched_set_ops(sim_sched(r->sim), conf->row, conf->row_ctx);
@@ -227,7 +171,13 @@ int replay_new(const struct replay_conf *conf, struct replay **ret, struct error
         struct policies_conf pc = { .files = conf->files, .n_files = conf->n_files, .scheduler = sched_kind_name(conf->kind),
                                     .observe_only = conf->kind == SCHED_KIND_SERIAL && !conf->serial_reorder,
                                     .seed = conf->seed ? conf->seed : 1, .pairs = conf->pairs, .virtual_time = !conf->real_budgets,
-                                    .no_gpu = conf->gpu_mb <= 0, .host = &r->host };
+                                    .no_gpu = conf->gpu_mb <= 0, .host = &r->host,
+                                    .deprecated = conf->deprecated, .n_deprecated = conf->n_deprecated };
+        if (conf->hook_faults || conf->instructions) {
+            rand_seed(&r->faults, (conf->seed ? conf->seed : 1) ^ 0x6661756c74u);
+            pc.fault = replay_hook_fault;
+            pc.fault_ud = r;
+        }
         rc = policies_new(&pc, conf->lenient, 0, &r->ps, e);
         if (!rc)
             policies_attach(r->ps, sim_sched(r->sim), 0);
@@ -303,6 +253,31 @@ void replay_crash(struct replay *r, msec at, const char *model)
     add_fact(r, (struct fact){ at, FACT_CRASH, model_of(r, str_c(model)), 0 });
 }
 
+void replay_preload(struct replay *r, msec at, const char *model)
+{
+    add_fact(r, (struct fact){ at, FACT_PRELOAD, model_of(r, str_c(model)), 0 });
+}
+
+static const msec *copy_times(struct replay *r, const msec *from, size_t n)
+{
+    msec *to = ARENA_NEWN(&r->arena, n, msec);
+    if (n)
+        memcpy(to, from, n * sizeof(*to));
+    return to;
+}
+
+void replay_measured(struct replay *r, const char *model, const msec *loads, size_t n_loads, const msec *stops, size_t n_stops)
+{
+    model_id m = model_of(r, str_c(model));
+    if (m == MODEL_NONE)
+        return;
+    struct measured *k = &r->measured[m];
+    k->loads = copy_times(r, loads, n_loads);
+    k->n_loads = n_loads;
+    k->stops = copy_times(r, stops, n_stops);
+    k->n_stops = n_stops;
+}
+
 void replay_foreign(struct replay *r, msec at, double mb)
 {
     add_fact(r, (struct fact){ at, FACT_FOREIGN, MODEL_NONE, mb });
@@ -315,9 +290,13 @@ static void happen_fact(struct replay *r, const struct fact *f)
     switch (f->kind) {
     case FACT_UNLOAD: sim_unload(r->sim, f->at, f->model == MODEL_NONE ? NULL : &f->model, f->model == MODEL_NONE ? 0 : 1); break;
     case FACT_CRASH: sim_crash(r->sim, f->at, f->model); break;
+    case FACT_PRELOAD:
+        if (f->model != MODEL_NONE)
+            sim_preload(r->sim, f->at, f->model, false);
+        break;
     case FACT_FOREIGN:
         r->foreign_mb = f->mb;
-        host_kick(r);
+        replay_host_kick(r);
         break;
     }
 }
@@ -385,13 +364,13 @@ static void arrive(struct replay *r, size_t index)
     }
     q->state = 'w';
     struct sim_request s = { .model = q->model, .priority = priority, .serve_ms = serve_time(r, q),
-                             .leaves_ms = q->q.cancel_ms >= 0 ? q->q.cancel_ms : SIM_NEVER };
+                             .leaves_ms = q->q.cancel_ms >= 0 ? q->q.cancel_ms : SIM_NEVER, .side = q->q.side };
     sim_arrive(r->sim, now, index + 1, &s);
 }
 
-static const struct rreq *sort_base;
-static int by_time(const void *a, const void *b)
+static int by_time(const void *a, const void *b, void *base)
 {
+    const struct rreq *sort_base = base;
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
     if (sort_base[x].at != sort_base[y].at)
         return sort_base[x].at < sort_base[y].at ? -1 : 1;
@@ -405,8 +384,7 @@ static void sort(struct replay *r)
     r->order = mem_resize(r->order, r->n_reqs + 1, sizeof(*r->order));
     for (size_t i = r->next_req; i < r->n_reqs; i++)
         r->order[i] = (uint32_t)i;
-    sort_base = r->reqs;
-    qsort(r->order + r->next_req, r->n_reqs - r->next_req, sizeof(*r->order), by_time);
+    qsort_r(r->order + r->next_req, r->n_reqs - r->next_req, sizeof(*r->order), by_time, r->reqs);
     r->sorted = true;
 }
 
@@ -441,99 +419,6 @@ int replay_run(struct replay *r, msec until, struct error *e)
     if (!rc && until == SIM_FOREVER)
         rc = sim_settled(r->sim, e);
     return rc;
-}
-
-/* ---- results ---- */
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* Jain's index of the mean waits (plus one second, so that no wait at all is no special case) per group. */
-static double jain(const struct replay *r, bool models)
-{
-    struct {
-        str name;
-        double sum;
-        size_t n;
-    } g[64];
-    size_t n = 0;
-    for (size_t i = 0; i < r->n_reqs; i++) {
-        const struct rreq *q = &r->reqs[i];
-        if (q->granted < 0)
-            continue;
-        str name = models ? r->models[q->model].id : q->q.key;
-        size_t k = 0;
-        while (k < n && !str_eq(g[k].name, name))
-            k++;
-        if (k == n) {
-            if (n == ARRAY_LEN(g))
-                continue;
-            g[n].name = name;
-            g[n].sum = 0;
-            g[n++].n = 0;
-        }
-        g[k].sum += (double)(q->granted - q->arrived) / 1000 + 1;
-        g[k].n++;
-    }
-    double s = 0, s2 = 0;
-    for (size_t k = 0; k < n; k++) {
-        double m = g[k].sum / (double)g[k].n;
-        s += m;
-        s2 += m * m;
-    }
-    return n == 0 ? 1 : s * s / ((double)n * s2);
-}
-
-void replay_result(const struct replay *r, struct replay_result *ret)
-{
-    *ret = (struct replay_result){ .requests = r->n_reqs, .loads = r->loads, .evictions = r->evictions, .load_s = r->load_s };
-    double *waits = mem_calloc(r->n_reqs + 1, sizeof(*waits)), sum = 0;
-    size_t n = 0;
-    msec last = 0;
-    for (size_t i = 0; i < r->n_reqs; i++) {
-        const struct rreq *q = &r->reqs[i];
-        ret->served += q->state == 's';
-        ret->rejected += q->state == 'r';
-        ret->cancelled += q->state == 'c';
-        ret->failed += q->state == 'w' || q->state == 'a';
-        last = q->ended > last ? q->ended : last;
-        double waited = (double)((q->granted >= 0 ? q->granted : q->ended >= 0 ? q->ended : sim_now(r->sim)) - q->arrived) / 1000;
-        if (q->state && waited > ret->starvation_s)
-            ret->starvation_s = waited;
-        if (q->granted < 0)
-            continue;
-        waits[n++] = waited;
-        sum += waited;
-    }
-    ret->span_s = (double)last / 1000;
-    if (n > 0) {
-        qsort(waits, n, sizeof(*waits), by_value);
-        ret->wait_s = (struct replay_dist){ waits[n / 2], waits[n * 9 / 10], waits[n * 99 / 100], waits[n - 1], sum / (double)n };
-    }
-    free(waits);
-    ret->jain_keys = jain(r, false);
-    ret->jain_models = jain(r, true);
-    ret->events = sim_stats(r->sim)->events;
-    if (r->ps)
-        policies_stats(r->ps, &ret->policy);
-}
-
-double replay_wait(const struct replay *r, uint64_t id, char *state)
-{
-    for (size_t i = 0; i < r->n_reqs; i++) {
-        const struct rreq *q = &r->reqs[i];
-        if (q->id != id)
-            continue;
-        if (state)
-            *state = q->state;
-        return q->granted < 0 ? -1 : (double)(q->granted - q->arrived) / 1000;
-    }
-    if (state)
-        *state = 0;
-    return -1;
 }
 
 struct policies *replay_policies(struct replay *r)

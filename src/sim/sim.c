@@ -239,6 +239,11 @@ void sim_preload(struct sim *m, msec at, model_id model, bool evict)
                    (struct sched_event){ .kind = SCHED_PRELOAD, .model = model, .evict = evict });
 }
 
+void sim_move(struct sim *m, msec at, ticket_id id, model_id model)
+{
+    sim_plan_event(m, at, (struct sched_event){ .kind = SCHED_MOVE, .ticket = id, .model = model });
+}
+
 void sim_drain(struct sim *m, msec at)
 {
     sim_plan_event(m, at, (struct sched_event){ .kind = SCHED_DRAIN, .model = MODEL_NONE });

@@ -43,7 +43,7 @@ struct sim_request {
 };
 
 struct sim_stats {
-    size_t events, arrived, admitted, refused, granted, served, broken, failed, left, retried, cut;
+    size_t events, arrived, admitted, refused, granted, served, broken, failed, left, retried, moved, cut;
     size_t starts, stops, start_failures, crashes, stuck, swaps_begun, unloads;
     msec wait_total, wait_max, load_total; /* waits: arrival to first grant */
 };
@@ -60,6 +60,8 @@ void sim_unload(struct sim *m, msec at, const model_id *models, size_t n); /* NU
 void sim_recycle(struct sim *m, msec at, const model_id *models, size_t n, msec drain_ms);
 void sim_crash(struct sim *m, msec at, model_id model); /* nothing when it does not run then */
 void sim_preload(struct sim *m, msec at, model_id model, bool evict);
+/* A selector would rather have it served by that model now. */
+void sim_move(struct sim *m, msec at, ticket_id id, model_id model);
 void sim_drain(struct sim *m, msec at);
 /* An event as it stands, for noise: late and foreign results, unknown tickets. Text and models are dropped. */
 void sim_noise(struct sim *m, msec at, const struct sched_event *ev);

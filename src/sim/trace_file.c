@@ -2,6 +2,8 @@
 
 #include "base/rand.h"
 #include "codec/json.h"
+#include "sched/matrix.h"
+#include "sim/trace_check.h"
 
 #include <errno.h>
 #include <math.h>
@@ -44,10 +46,36 @@ struct loading {
     struct {
         str id;
         bool swap, exclusive, persistent;
-    } groups[32];
+    } groups[256];
     size_t n_groups, cap_models, cap_requests, cap_facts;
+    struct measure {
+        str model;
+        msec load, stop; /* one of them; 0 = the other */
+    } *measures;
+    size_t n_measures, cap_measures;
+    struct matrix_src matrix;
     bool grouped;
+    uint32_t line;
 };
+
+static void read_matrix(struct loading *l, json m)
+{
+    struct arena *a = &l->t->arena;
+    json vars = json_get(m, S("vars")), costs = json_get(m, S("evict_costs")), sets = json_get(m, S("sets"));
+    if (json_len(sets) == 0)
+        return;
+    struct matrix_var *var = ARENA_NEWN(a, json_len(vars) + 1, struct matrix_var);
+    struct matrix_cost *cost = ARENA_NEWN(a, json_len(costs) + 1, struct matrix_cost);
+    struct matrix_set *set = ARENA_NEWN(a, json_len(sets) + 1, struct matrix_set);
+    struct matrix_src *src = &l->matrix;
+    *src = (struct matrix_src){ .vars = var, .costs = cost, .sets = set };
+    for (json v = json_first(vars); json_kind(v) != JSON_NONE; v = json_next(v))
+        var[src->n_vars++] = (struct matrix_var){ arena_dup(a, json_name(v)), arena_dup(a, json_str(v)) };
+    for (json v = json_first(costs); json_kind(v) != JSON_NONE; v = json_next(v))
+        cost[src->n_costs++] = (struct matrix_cost){ arena_dup(a, json_name(v)), (int64_t)fmin(fmax(json_num(v, 1), 1), 1e9) };
+    for (json v = json_first(sets); json_kind(v) != JSON_NONE; v = json_next(v))
+        set[src->n_sets++] = (struct matrix_set){ arena_dup(a, json_name(v)), arena_dup(a, json_str(v)) };
+}
 
 static void read_world(struct loading *l, json v)
 {
@@ -57,8 +85,13 @@ static void read_world(struct loading *l, json v)
     if (!sched_kind_of(json_str(json_get(v, S("scheduler"))), &t->kind))
         t->kind = SCHED_KIND_SERIAL;
     t->reorder = json_bool(json_get(v, S("reorder")), false);
+    t->max_queue = (uint32_t)fmin(fmax(json_num(json_get(v, S("max_queue")), 0), 0), 1e6);
+    t->max_serve_ms = ms_of(json_get(v, S("max_serve_s")), 0);
+    t->max_wait_ms = ms_of(json_get(v, S("max_wait_s")), 0);
+    t->abort_orphans = json_is(json_get(v, S("orphan_load")), "abort");
+    read_matrix(l, json_get(v, S("matrix")));
     start_time(json_str(json_get(v, S("start"))), &t->start_unix, &t->zone_s);
-    for (json g = json_first(json_get(v, S("groups"))); json_kind(g) != JSON_NONE && l->n_groups < 32; g = json_next(g)) {
+    for (json g = json_first(json_get(v, S("groups"))); json_kind(g) != JSON_NONE && l->n_groups < ARRAY_LEN(l->groups); g = json_next(g)) {
         l->grouped = true;
         l->groups[l->n_groups].id = arena_dup(&t->arena, json_str(json_get(g, S("id"))));
         l->groups[l->n_groups].swap = json_bool(json_get(g, S("swap")), true);
@@ -81,6 +114,7 @@ static int read_model(struct loading *l, json v, struct error *e)
     *m = (struct replay_model){ .id = arena_dup(&t->arena, id), .load_s = json_num(json_get(v, S("load_s")), 10),
                                 .stop_s = json_num(json_get(v, S("stop_s")), 1), .vram_mb = json_num(json_get(v, S("vram_mb")), 0),
                                 .ttl_s = json_num(json_get(v, S("ttl_s")), 0),
+                                .grace_s = fmin(fmax(json_num(json_get(v, S("unload_timeout_s")), 0), 0), 1e6),
                                 .limit = (uint32_t)fmin(fmax(json_num(json_get(v, S("limit")), 0), 0), 1e6),
                                 .priority = (int)fmin(fmax(json_num(json_get(v, S("priority")), 0), -1e6), 1e6),
                                 .pinned = json_bool(json_get(v, S("pinned")), false),
@@ -114,7 +148,7 @@ static int read_request(struct loading *l, json v, struct error *e)
     int64_t id = 0, n;
     json_int(json_get(v, S("id")), &id);
     struct sim_trace_request *r = &t->requests[t->n_requests++];
-    *r = (struct sim_trace_request){ .at = ms_of(json_get(v, S("t")), 0) };
+    *r = (struct sim_trace_request){ .at = ms_of(json_get(v, S("t")), 0), .line = l->line };
     struct replay_request *q = &r->q;
     q->id = id > 0 ? (uint64_t)id : 0;
     q->model = arena_try_dup(&t->arena, json_str(json_get(v, S("model"))));
@@ -124,7 +158,8 @@ static int read_request(struct loading *l, json v, struct error *e)
     q->kind = arena_try_dup(&t->arena, json_str(json_get(v, S("class"))));
     q->tokens_in = json_int(json_get(v, S("tokens_in")), &n) ? n : -1;
     q->tokens_out = json_int(json_get(v, S("tokens_out")), &n) ? n : -1;
-    q->serve_ms = ms_of(json_get(v, S("serve_s")), 1);
+    json serve = json_get(v, S("serve_s"));
+    q->serve_ms = json_kind(serve) == JSON_NUMBER ? ms_of(serve, 1) : -1; /* -1: filled in at the end */
     json cancel = json_get(v, S("cancel_t"));
     q->cancel_ms = json_kind(cancel) == JSON_NUMBER ? ms_of(cancel, 0) - r->at : -1;
     if (json_kind(cancel) == JSON_NUMBER && q->cancel_ms < 0)
@@ -132,6 +167,7 @@ static int read_request(struct loading *l, json v, struct error *e)
     q->priority = (int)fmin(fmax(json_num(json_get(v, S("priority")), 0), -1e6), 1e6);
     q->deadline_s = json_num(json_get(v, S("deadline")), -1);
     q->stream = json_bool(json_get(v, S("stream")), false);
+    q->side = json_bool(json_get(v, S("side")), false);
     return q->model.len ? 0 : error_set(e, ERR_SYNTAX, "a request without a model");
 }
 
@@ -142,7 +178,8 @@ static void read_fact(struct loading *l, json v)
         l->cap_facts = l->cap_facts ? l->cap_facts * 2 : 16;
         t->facts = mem_resize(t->facts, l->cap_facts, sizeof(*t->facts));
     }
-    struct sim_trace_fact f = { .at = ms_of(json_get(v, S("t")), 0) };
+    struct sim_trace_fact f = { .at = ms_of(json_get(v, S("t")), 0), .line = l->line };
+    json preload = json_get(v, S("preload"));
     json mb = json_get(v, S("foreign_mb")), crash = json_get(v, S("crash")), unload = json_get(v, S("unload"));
     if (json_kind(mb) == JSON_NUMBER) {
         f.kind = 'f';
@@ -150,6 +187,9 @@ static void read_fact(struct loading *l, json v)
     } else if (json_kind(crash) == JSON_STRING) {
         f.kind = 'c';
         f.model = arena_dup(&t->arena, json_str(crash));
+    } else if (json_kind(preload) == JSON_STRING) {
+        f.kind = 'p';
+        f.model = arena_dup(&t->arena, json_str(preload));
     } else if (json_kind(unload) != JSON_NONE) {
         f.kind = 'u';
         f.model = arena_dup(&t->arena, json_str(unload));
@@ -159,12 +199,32 @@ static void read_fact(struct loading *l, json v)
     t->facts[t->n_facts++] = f;
 }
 
+static void read_measure(struct loading *l, json v)
+{
+    json load = json_get(v, S("load_s")), stop = json_get(v, S("stop_s"));
+    if (l->n_measures == l->cap_measures) {
+        l->cap_measures = l->cap_measures ? l->cap_measures * 2 : 256;
+        l->measures = mem_resize(l->measures, l->cap_measures, sizeof(*l->measures));
+    }
+    struct measure m = { .model = arena_dup(&l->t->arena, json_str(json_get(v, S("model")))) };
+    if (json_kind(load) == JSON_NUMBER)
+        m.load = ms_of(load, 0) + 1; /* 0 is "not a load" */
+    if (json_bool(json_get(v, S("failed")), false))
+        m.load = -m.load;
+    if (json_kind(stop) == JSON_NUMBER)
+        m.stop = ms_of(stop, 0) + 1;
+    if (m.load || m.stop)
+        l->measures[l->n_measures++] = m;
+}
+
 static int read_line(struct loading *l, str line, struct error *e)
 {
     struct arena a;
     json v;
     arena_init(&a, 4u << 20);
     int rc = json_parse(&a, line, &json_caps_small, &v, e);
+    if (!rc)
+        rc = trace_line_check(v, e);
     if (!rc) {
         json kind = json_get(v, S("kind"));
         if (json_is(kind, "world"))
@@ -175,12 +235,169 @@ static int read_line(struct loading *l, str line, struct error *e)
             rc = read_request(l, v, e);
         else if (json_is(kind, "fact"))
             read_fact(l, v);
+        else if (json_is(kind, "measure"))
+            read_measure(l, v);
     }
     arena_fini(&a);
     return rc;
 }
 
-int sim_trace_parse(str text, struct sim_trace *ret, struct error *e)
+/* Measured times by model; what a model takes on average is what they say, whatever its line said. */
+static void take_measures(struct loading *l)
+{
+    struct sim_trace *t = l->t;
+    if (l->n_measures == 0)
+        return;
+    t->times = ARENA_NEWN(&t->arena, t->n_models, struct sim_trace_times);
+    for (size_t i = 0; i < t->n_models; i++) {
+        struct sim_trace_times *k = &t->times[i];
+        msec loads = 0, stops = 0;
+        size_t good = 0;
+        for (int pass = 0; pass < 2; pass++) {
+            if (pass == 1) {
+                k->loads = ARENA_NEWN(&t->arena, k->n_loads, msec);
+                k->stops = ARENA_NEWN(&t->arena, k->n_stops, msec);
+                k->n_loads = k->n_stops = 0;
+            }
+            for (size_t j = 0; j < l->n_measures; j++) {
+                const struct measure *m = &l->measures[j];
+                if (!str_eq(m->model, t->models[i].id))
+                    continue;
+                if (m->load && pass == 1)
+                    k->loads[k->n_loads] = m->load > 0 ? m->load - 1 : m->load;
+                if (m->stop && pass == 1)
+                    k->stops[k->n_stops] = m->stop - 1;
+                k->n_loads += m->load != 0;
+                k->n_stops += m->stop != 0;
+                loads += pass == 1 && m->load > 0 ? m->load - 1 : 0;
+                good += pass == 1 && m->load > 0;
+                stops += pass == 1 && m->stop ? m->stop - 1 : 0;
+            }
+        }
+        if (good)
+            t->models[i].load_s = (double)loads / (double)good / 1000;
+        if (k->n_stops)
+            t->models[i].stop_s = (double)stops / (double)k->n_stops / 1000;
+    }
+}
+
+/* Requests that were never served would have taken as long as the others of their model. */
+static void fill_serve_times(struct sim_trace *t)
+{
+    bool missing = false;
+    for (size_t i = 0; i < t->n_requests && !missing; i++)
+        missing = t->requests[i].q.serve_ms < 0;
+    if (!missing)
+        return;
+    double *sum = mem_calloc(t->n_models + 1, sizeof(*sum));
+    size_t *n = mem_calloc(t->n_models + 1, sizeof(*n));
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < t->n_requests; i++) {
+            struct replay_request *q = &t->requests[i].q;
+            if (pass == 1 && q->serve_ms >= 0)
+                continue;
+            size_t m = 0;
+            while (m < t->n_models && !str_eq(t->models[m].id, q->model))
+                m++;
+            if (pass == 1)
+                q->serve_ms = n[m] ? (msec)(sum[m] / (double)n[m] + 0.5) : 1000;
+            else if (q->serve_ms >= 0) {
+                sum[m] += (double)q->serve_ms;
+                n[m]++;
+            }
+        }
+    free(sum);
+    free(n);
+}
+
+/* Live recording writes a request when it ends; they are numbered in the order in which they came. */
+static int by_arrival(const void *a, const void *b, void *base)
+{
+    const struct sim_trace_request *r = base;
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    if (r[x].at != r[y].at)
+        return r[x].at < r[y].at ? -1 : 1;
+    if (r[x].q.id != r[y].q.id)
+        return r[x].q.id < r[y].q.id ? -1 : 1;
+    return x < y ? -1 : x > y;
+}
+
+static void sort_requests(struct sim_trace *t)
+{
+    size_t sorted = 1;
+    while (sorted < t->n_requests && t->requests[sorted].at >= t->requests[sorted - 1].at)
+        sorted++;
+    if (sorted >= t->n_requests)
+        return;
+    uint32_t *order = mem_calloc(t->n_requests, sizeof(*order));
+    struct sim_trace_request *in_order = mem_calloc(t->n_requests, sizeof(*in_order));
+    for (size_t i = 0; i < t->n_requests; i++)
+        order[i] = (uint32_t)i;
+    qsort_r(order, t->n_requests, sizeof(*order), by_arrival, t->requests);
+    for (size_t i = 0; i < t->n_requests; i++)
+        in_order[i] = t->requests[order[i]];
+    free(order);
+    free(t->requests);
+    t->requests = in_order;
+}
+
+static bool has_model(const struct sim_trace *t, str id, size_t *hint)
+{
+    if (*hint < t->n_models && str_eq(t->models[*hint].id, id))
+        return true;
+    for (*hint = 0; *hint < t->n_models && !str_eq(t->models[*hint].id, id);)
+        ++*hint;
+    return *hint < t->n_models;
+}
+
+/* Whoever is named has a line. On error l->line is the one to blame. */
+static int check_names(struct loading *l, struct error *e)
+{
+    struct sim_trace *t = l->t;
+    size_t hint = 0;
+    for (size_t i = 0; i < t->n_requests; i++) {
+        str id = t->requests[i].q.model;
+        if (has_model(t, id, &hint))
+            continue;
+        l->line = t->requests[i].line;
+        return error_set(e, ERR_UNKNOWN_MODEL, "req: there is no model " STR_FMT ": add a line {\"kind\":\"model\",\"id\":\"" STR_FMT
+                         "\",\"load_s\":10}, or correct the name", STR_ARG(id), STR_ARG(id));
+    }
+    for (size_t i = 0; i < t->n_facts; i++) {
+        l->line = t->facts[i].line;
+        if (t->facts[i].model.len > 0 && !has_model(t, t->facts[i].model, &hint))
+            return error_set(e, ERR_UNKNOWN_MODEL, "fact: there is no model " STR_FMT, STR_ARG(t->facts[i].model));
+    }
+    return 0;
+}
+
+static int finish(struct loading *l, struct error *e)
+{
+    struct sim_trace *t = l->t;
+    if (t->n_models == 0)
+        return error_set(e, ERR_SYNTAX, "the trace has no models: each needs a line such as {\"kind\":\"model\",\"id\":\"a\",\"load_s\":10}");
+    int rc = check_names(l, e);
+    if (rc)
+        return rc;
+    sort_requests(t);
+    take_measures(l);
+    fill_serve_times(t);
+    if (l->matrix.n_sets == 0)
+        return 0;
+    str *ids = ARENA_NEWN(&t->arena, t->n_models, str);
+    for (size_t i = 0; i < t->n_models; i++)
+        ids[i] = t->models[i].id;
+    l->matrix.models = ids;
+    l->matrix.n_models = t->n_models;
+    return matrix_compile(&l->matrix, &t->matrix, NULL, e);
+}
+
+static int at_line(struct error *e, const char *path, size_t line)
+{
+    return path ? error_wrap(e, "%s:%zu", path, line) : error_wrap(e, "line %zu", line);
+}
+
+static int parse(str text, const char *path, struct sim_trace *ret, struct error *e)
 {
     *ret = (struct sim_trace){ .kind = SCHED_KIND_SERIAL };
     arena_init(&ret->arena, 1u << 30);
@@ -191,20 +408,31 @@ int sim_trace_parse(str text, struct sim_trace *ret, struct error *e)
         str_cut(text, '\n', &line, &rest);
         text = rest;
         n++;
+        l.line = (uint32_t)n;
         line = str_trim(line);
         if (line.len == 0 || line.ptr[0] == '#')
             continue;
         int rc = line.len > LINE_MAX_BYTES ? error_set(e, ERR_LIMIT, "line too long") : read_line(&l, line, e);
         if (rc) {
+            free(l.measures);
             sim_trace_fini(ret);
-            return error_wrap(e, "line %zu", n);
+            return at_line(e, path, n);
         }
     }
-    if (ret->n_models == 0) {
+    int rc = finish(&l, e);
+    free(l.measures);
+    if (rc == ERR_UNKNOWN_MODEL)
+        rc = at_line(e, path, l.line);
+    else if (rc && path)
+        rc = error_wrap(e, "%s", path);
+    if (rc)
         sim_trace_fini(ret);
-        return error_set(e, ERR_SYNTAX, "the trace has no models");
-    }
-    return 0;
+    return rc;
+}
+
+int sim_trace_parse(str text, struct sim_trace *ret, struct error *e)
+{
+    return parse(text, NULL, ret, e);
 }
 
 int sim_trace_read(const char *path, struct sim_trace *ret, struct error *e)
@@ -219,9 +447,9 @@ int sim_trace_read(const char *path, struct sim_trace *ret, struct error *e)
         strbuf_took(&b, n);
     }
     fclose(f);
-    int rc = sim_trace_parse(strbuf_str(&b), ret, e);
+    int rc = parse(strbuf_str(&b), path, ret, e);
     strbuf_fini(&b);
-    return rc ? error_wrap(e, "%s", path) : 0;
+    return rc;
 }
 
 void sim_trace_fini(struct sim_trace *t)
@@ -229,6 +457,7 @@ void sim_trace_fini(struct sim_trace *t)
     free(t->models);
     free(t->requests);
     free(t->facts);
+    matrix_free(t->matrix);
     arena_fini(&t->arena);
     *t = (struct sim_trace){ 0 };
 }
@@ -241,6 +470,11 @@ int sim_trace_replay(const struct sim_trace *t, const struct replay_conf *conf, 
     c.gpu_mb = t->gpu_mb;
     c.start_unix = t->start_unix;
     c.zone_s = t->zone_s;
+    c.serial_max_queue = t->max_queue;
+    c.serial_max_serve_ms = t->max_serve_ms;
+    c.fifo_max_wait_ms = t->max_wait_ms;
+    c.abort_orphans = t->abort_orphans;
+    c.matrix = t->matrix;
     int rc = replay_new(&c, ret, e);
     if (rc)
         return rc;
@@ -250,147 +484,18 @@ int sim_trace_replay(const struct sim_trace *t, const struct replay_conf *conf, 
             replay_free(*ret);
             return rc;
         }
+    for (size_t i = 0; t->times && i < t->n_models; i++)
+        replay_measured(*ret, t->models[i].id.ptr, t->times[i].loads, t->times[i].n_loads, t->times[i].stops, t->times[i].n_stops);
     for (size_t i = 0; i < t->n_facts; i++) {
         const struct sim_trace_fact *f = &t->facts[i];
-        if (f->kind == 'f')
+        if (f->kind == 'p')
+            replay_preload(*ret, f->at, f->model.ptr);
+        else if (f->kind == 'f')
             replay_foreign(*ret, f->at, f->mb);
         else if (f->kind == 'c')
             replay_crash(*ret, f->at, f->model.ptr);
         else
             replay_unload(*ret, f->at, f->model.len ? f->model.ptr : NULL);
     }
-    return 0;
-}
-
-/* ---- writing ---- */
-
-void sim_trace_synth(struct strbuf *out, size_t n, double gap_s, uint64_t seed, size_t models)
-{
-    static const struct {
-        const char *id;
-        double load_s, vram;
-    } some[] = { { "big-a", 25, 20000 }, { "big-b", 25, 20000 }, { "small-c", 8, 8000 }, { "small-d", 8, 8000 }, { "embed", 3, 2000 } };
-    struct rand_state r;
-    rand_seed(&r, seed ? seed : 1);
-    if (models == 0 || models > ARRAY_LEN(some))
-        models = ARRAY_LEN(some);
-    strbuf_add(out, S("{\"v\":1,\"kind\":\"world\",\"gpu\":[{\"total_mb\":24000}],\"scheduler\":\"fifo\","
-                      "\"start\":\"2026-08-03T08:00:00+00:00\"}\n"));
-    for (size_t i = 0; i < models; i++)
-        strbuf_addf(out, "{\"kind\":\"model\",\"id\":\"%s\",\"load_s\":%g,\"stop_s\":1,\"vram_mb\":%g,\"limit\":100}\n", some[i].id,
-                    some[i].load_s, some[i].vram);
-    double t = 0;
-    for (size_t i = 1; i <= n; i++) {
-        t += -log(1 - rand_unit(&r)) * gap_s;
-        bool batch = rand_below(&r, 100) < 55;
-        double serve = 0.5 + rand_unit(&r) * (batch ? 20 : 8);
-        strbuf_addf(out, "{\"kind\":\"req\",\"t\":%.3f,\"id\":%zu,\"model\":\"%s\",\"key\":\"%s\",\"path\":\"/v1/chat/completions\","
-                         "\"tokens_in\":%u,\"tokens_out\":%u,\"serve_s\":%.3f}\n",
-                    t, i, some[rand_below(&r, models)].id, batch ? "batch" : rand_below(&r, 2) ? "alice" : "bob",
-                    (unsigned)(10 + rand_below(&r, 2000)), (unsigned)(10 + rand_below(&r, 800)), serve);
-    }
-}
-
-/* One field of a CSV line; quotes double inside quotes. */
-static bool csv_field(str *rest, char *out, size_t size)
-{
-    if (!rest->ptr)
-        return false;
-    size_t i = 0, n = 0;
-    bool quoted = rest->len > 0 && rest->ptr[0] == '"';
-    for (i = quoted; i < rest->len; i++) {
-        char c = rest->ptr[i];
-        if (quoted && c == '"') {
-            if (i + 1 < rest->len && rest->ptr[i + 1] == '"') {
-                i++;
-            } else {
-                quoted = false;
-                continue;
-            }
-        } else if (!quoted && c == ',') {
-            break;
-        }
-        if (n + 1 < size)
-            out[n++] = c;
-    }
-    out[n] = '\0';
-    *rest = i < rest->len ? str_sub(*rest, i + 1, rest->len) : STR_NONE;
-    return true;
-}
-
-enum column { COL_TIME, COL_MODEL, COL_DURATION, COL_IN, COL_OUT, COL_KEY, COLS };
-
-static int column_of(const char *name)
-{
-    static const struct {
-        const char *name;
-        enum column col;
-    } known[] = { { "timestamp", COL_TIME }, { "time", COL_TIME }, { "model", COL_MODEL }, { "duration", COL_DURATION },
-                  { "duration_ms", COL_DURATION }, { "prompt", COL_IN }, { "input_tokens", COL_IN }, { "tokens_in", COL_IN },
-                  { "generated", COL_OUT }, { "output_tokens", COL_OUT }, { "tokens_out", COL_OUT }, { "key", COL_KEY } };
-    for (size_t i = 0; i < ARRAY_LEN(known); i++)
-        if (str_ieq(str_trim(str_c(name)), str_c(known[i].name)))
-            return (int)known[i].col;
-    return -1;
-}
-
-int sim_trace_import(str csv, struct strbuf *out, struct error *e)
-{
-    int cols[64];
-    size_t n_cols = 0;
-    char field[300];
-    str line, rest = csv;
-    str_cut(rest, '\n', &line, &rest);
-    line = str_trim(line);
-    bool have[COLS] = { false };
-    while (n_cols < ARRAY_LEN(cols) && csv_field(&line, field, sizeof(field))) {
-        cols[n_cols] = column_of(field);
-        if (cols[n_cols] >= 0)
-            have[cols[n_cols]] = true;
-        n_cols++;
-    }
-    if (!have[COL_TIME] || !have[COL_MODEL])
-        return error_set(e, ERR_SYNTAX, "the first line must name at least the columns timestamp and model");
-    struct strbuf reqs = STRBUF((size_t)1 << 30), models = STRBUF(1u << 22);
-    int64_t first = 0;
-    size_t n = 0;
-    while (rest.len > 0) {
-        str_cut(rest, '\n', &line, &rest);
-        line = str_trim(line);
-        char v[COLS][300] = { { 0 } };
-        for (size_t i = 0; i < n_cols && csv_field(&line, field, sizeof(field)); i++)
-            if (cols[i] >= 0)
-                snprintf(v[cols[i]], sizeof(v[0]), "%s", field);
-        if (!v[COL_MODEL][0])
-            continue;
-        int64_t at = 0;
-        int32_t zone;
-        if (!start_time(str_c(v[COL_TIME]), &at, &zone))
-            at = (int64_t)strtod(v[COL_TIME], NULL);
-        double ms = strtod(v[COL_DURATION], NULL);
-        ms = ms > 1e12 ? ms / 1e6 : ms; /* nanoseconds */
-        int64_t began = at - (int64_t)(ms / 1000); /* the log has the end */
-        if (n++ == 0)
-            first = began;
-        struct strbuf id = STRBUF(1000);
-        strbuf_add_json(&id, str_c(v[COL_MODEL]));
-        char mark[1100];
-        snprintf(mark, sizeof(mark), "\"id\":\"%s\"", id.ptr);
-        if (str_find(strbuf_str(&models), str_c(mark)) < 0)
-            strbuf_addf(&models, "{\"kind\":\"model\",%s,\"load_s\":15,\"stop_s\":1}\n", mark);
-        strbuf_addf(&reqs, "{\"kind\":\"req\",\"t\":%lld,\"id\":%zu,\"model\":\"%s\",\"tokens_in\":%lld,\"tokens_out\":%lld,\"serve_s\":%.3f",
-                    (long long)(began > first ? began - first : 0), n, id.ptr, strtoll(v[COL_IN], NULL, 10),
-                    strtoll(v[COL_OUT], NULL, 10), ms / 1000);
-        if (v[COL_KEY][0]) { /* a number instead of the key itself */
-            strbuf_addf(&reqs, ",\"key\":\"k%u\"", (unsigned)(str_hash(str_c(v[COL_KEY]), 7) % 100000));
-        }
-        strbuf_add(&reqs, S("}\n"));
-        strbuf_fini(&id);
-    }
-    strbuf_add(out, S("{\"v\":1,\"kind\":\"world\",\"scheduler\":\"serial\"}\n"));
-    strbuf_add(out, strbuf_str(&models));
-    strbuf_add(out, strbuf_str(&reqs));
-    strbuf_fini(&models);
-    strbuf_fini(&reqs);
     return 0;
 }

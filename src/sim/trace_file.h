@@ -11,13 +11,19 @@
 
 struct sim_trace_request {
     msec at;
+    uint32_t line; /* of the text */
     struct replay_request q;
 };
 struct sim_trace_fact {
     msec at;
-    char kind; /* f foreign_mb, c crash, u unload */
+    char kind; /* f foreign_mb, c crash, u unload, p preload */
     double mb;
     str model; /* empty: all */
+    uint32_t line;
+};
+struct sim_trace_times { /* of one model, in the order in which they happened */
+    msec *loads, *stops; /* a load that failed is negative */
+    size_t n_loads, n_stops;
 };
 struct sim_trace {
     struct arena arena;
@@ -28,6 +34,11 @@ struct sim_trace {
     int32_t zone_s;
     struct replay_model *models;
     size_t n_models;
+    struct sim_trace_times *times; /* one per model; NULL: none were measured */
+    uint32_t max_queue;
+    msec max_serve_ms, max_wait_ms;
+    bool abort_orphans;
+    struct matrix *matrix; /* NULL: groups */
     struct sim_trace_request *requests;
     size_t n_requests;
     struct sim_trace_fact *facts;
@@ -35,6 +46,7 @@ struct sim_trace {
 };
 
 MUSTCHECK int sim_trace_parse(str text, struct sim_trace *ret, struct error *e);
+/* The same of a file; messages begin with path:line. */
 MUSTCHECK int sim_trace_read(const char *path, struct sim_trace *ret, struct error *e);
 void sim_trace_fini(struct sim_trace *t);
 /* A world with all that is in the trace; fields of conf that the trace knows are taken from it. */

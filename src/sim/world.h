@@ -44,6 +44,8 @@ struct person {
     enum fate fate;
     bool side_grant; /* runs beside the one whose turn it is */
     bool admitted, left, granted_once, retry_on_its_way;
+    bool broke; /* its process died under it, before a byte of an answer */
+    bool asked_again, alone; /* it is tried again after that, and has to be alone (fifo) */
     msec arrived;
     uint64_t grants;
 };

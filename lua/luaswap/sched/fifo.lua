@@ -2,6 +2,8 @@
 return {
   api = 1,
   name = 'fifo',
-  classic = true,
+  classic = true, -- the line is walked in order, pick_next is asked only without this flag
+  plan_ready = true,
   pick_next = function(q) return q:first() end,
+  plan_swap = function(target) return luaswap.builtin.plan_swap(target) end,
 }

@@ -57,10 +57,10 @@ TEST(control_characters_cannot_forge_lines)
 {
     struct seen s = { 0 };
     log_set_sink(keep, &s);
-    log_info("http", "GET %s", "/\r\n[INFO] forged\x1b[2J\x7f \xC3\xA4");
+    log_info("http", "GET %s", "/\r\n[INFO] forged\x1b[2J\x7f \xC3\xA4 \xC2\x9b\xC2\xA7");
     quiet();
     CHECK_STR("http", s.scope);
-    CHECK_STR("GET /\\x0d\\x0a[INFO] forged\\x1b[2J\\x7f \xC3\xA4", s.text);
+    CHECK_STR("GET /\\x0d\\x0a[INFO] forged\\x1b[2J\\x7f \xC3\xA4 \xC2\\x9b\xC2\xA7", s.text);
 }
 
 TEST(overlong_messages_are_cut_not_overrun)

@@ -192,6 +192,51 @@ TEST(a_request_is_read_whole)
     result_free(r);
 }
 
+TEST(any_token_is_a_method_and_a_target_may_hold_bytes_above_127)
+{
+    static const char *const methods[] = { "GET", "get", "BREW", "M-SEARCH", "X!#$%&'*+.^_`|~9", "PRI", "SOURCE", "Z" };
+    for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+        struct strbuf b = STRBUF(4096);
+        strbuf_addf(&b, "%s /\xc3\xbc/\xff?\xe2\x82\xac HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+                        "2\r\nhi\r\n0\r\n\r\n", methods[i]);
+        for (size_t piece = 0; piece < 3; piece++) {
+            struct result *r = parse(HTTP_KIND_REQUEST, strbuf_str(&b), b.len, piece, sink);
+            CHECK_INT(HTTP_DONE, r->rc);
+            CHECK_STR(methods[i], r->head.method);
+            CHECK_STR("/\xc3\xbc/\xff", r->head.path);
+            CHECK_STR("\xe2\x82\xac", r->head.query);
+            CHECK_STR("hi", strbuf_str(&r->body));
+            CHECK_UINT(b.len, r->used);
+            result_free(r);
+        }
+        strbuf_fini(&b);
+    }
+}
+
+TEST(a_request_line_is_refused_at_its_first_bad_byte)
+{
+    static const struct {
+        const char *line;
+        int status;
+    } t[] = {
+        { "\x16", 400 },       { " ", 400 },          { "G\r", 400 },           { "GET  ", 400 },         { "GET\t", 400 },
+        { "GET /\r", 400 },    { "GET /\x01", 400 }, { "GET / h", 400 },       { "GET / HTTP/x", 400 },  { "GET / HTTP/1.x", 400 },
+        { "GET / HTTP/1.1 ", 400 }, { "GET / HTTP/1.11", 400 }, { "GET / HTTP/1.1\n", 400 }, { "GET / HTTP/1.1\r\r", 400 },
+        { "GET / HTTP/1.\r", 400 }, { "GET / HTTP/\r", 400 }, { "GET / HTTP/1.2\r\n", 505 }, { "GET / HTTP/2.0\r\n", 505 },
+        { "GET / HTTP/2\r\n", 505 }, { "GET / HTTP/0.9\r\n", 505 }, { "PRI * HTTP/2.0\r\n", 505 },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        struct http_reader *r = http_reader_new(HTTP_KIND_REQUEST, HEAD_MAX);
+        struct error e = { 0 };
+        size_t used, n = strlen(t[i].line);
+        if (n > 1)
+            CHECK_INT(HTTP_MORE, http_reader_feed(r, str_n(t[i].line, n - 1), &used, &e));
+        CHECK_INT(ERR_PROTOCOL, http_reader_feed(r, str_n(t[i].line + n - 1, 1), &used, &e));
+        CHECK_INT(t[i].status, http_reader_status(r));
+        http_reader_free(r);
+    }
+}
+
 TEST(an_absolute_form_is_cut_and_its_authority_wins)
 {
     str all = S("GET http://real.example:81/p?q HTTP/1.1\r\nHost: other\r\n\r\n");

@@ -70,6 +70,28 @@ TEST(query_lookup)
     arena_fini(&a);
 }
 
+TEST(queries_are_tidied_and_written_in_ascii)
+{
+    static const struct {
+        const char *in, *tidy, *ascii;
+        bool dropped;
+    } t[] = {
+        { "a=1&b=%20&&c", "a=1&b=%20&&c", "a=1&b=%20&&c", false },
+        { "a=%zz&b=1;c=2&d=%2", "", "a=%zz&b=1;c=2&d=%2", true },
+        { "x=%g1&y=\xc3\xbc", "y=\xc3\xbc", "x=%g1&y=%C3%BC", true },
+        { "", "", "", false },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        struct strbuf b = STRBUF(4096), c = STRBUF(4096);
+        CHECK_INT(t[i].dropped, url_query_tidy(&b, str_c(t[i].in)));
+        CHECK_STR(t[i].tidy, strbuf_str(&b));
+        CHECK_TRUE(url_ascii(&c, str_c(t[i].in)));
+        CHECK_STR(t[i].ascii, strbuf_str(&c));
+        strbuf_fini(&b);
+        strbuf_fini(&c);
+    }
+}
+
 TEST(paths_are_cleaned_as_go_does)
 {
     static const char *const t[][2] = {

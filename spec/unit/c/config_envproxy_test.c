@@ -97,7 +97,8 @@ TEST(envproxy_no_proxy)
 
 TEST(envproxy_says_what_it_cannot_use)
 {
-    CHECK_STR("!HTTP_PROXY: proxies by socks5:// are not supported", pick("socks5://p:1", "", "", "http://far.example"));
+    CHECK_STR("!HTTP_PROXY: proxies by socks4:// are not supported", pick("socks4://p:1", "", "", "http://far.example"));
+    CHECK_STR("!HTTP_PROXY has no usable host and port", pick("socks5://p:99999", "", "", "http://far.example"));
     CHECK_STR("!HTTPS_PROXY: an https:// proxy for an https:// target is not supported",
               pick("", "https://p:1", "", "https://far.example"));
     CHECK_STR("!HTTP_PROXY is no URL of a proxy", pick("a b", "", "", "http://far.example"));

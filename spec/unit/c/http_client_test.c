@@ -490,6 +490,33 @@ TEST(a_streamed_body_has_back_pressure_and_trailers)
     rig_free(r);
 }
 
+TEST(a_streamed_body_takes_a_connection_of_its_own_and_is_asked_for_when_it_is_there)
+{
+    struct rig *r = rig_new(NULL);
+    struct trap *t = trap_new(r);
+    struct http_pool *p = pool_to(r, trap_port(t));
+    struct ask *a = ask_new(r);
+    a->x = http_x_start(p, S("GET / HTTP/1.1\r\nHost: u\r\n\r\n"), NULL, 0, false, &cb, a);
+    peer_send(served(r, t, 0), S("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+    RIG_WAIT(r, a->ended);
+    CHECK_UINT(1, http_pool_idle(p)); /* it may be dead already, and the body cannot be sent twice */
+    struct ask *b = ask_new(r);
+    b->x = http_x_start_streamed(p, S("POST / HTTP/1.1\r\nHost: u\r\nContent-Length: 2\r\n\r\n"), false, false, &cb, b);
+    CHECK_UINT(1, http_pool_idle(p));
+    CHECK_UINT(0, b->drained);
+    RIG_WAIT(r, b->drained == 1);
+    CHECK_TRUE(http_x_send(b->x, S("ab")));
+    http_x_send_end(b->x);
+    peer_send(served(r, t, 1), S("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+    RIG_WAIT(r, b->ended);
+    CHECK_UINT(2, http_pool_idle(p));
+    ask_free(a);
+    ask_free(b);
+    http_pool_free(p);
+    trap_free(t);
+    rig_free(r);
+}
+
 TEST(an_early_answer_of_the_upstream_is_delivered)
 {
     struct rig *r = rig_new(NULL);

@@ -155,6 +155,50 @@ TEST(a_childs_descriptors_are_the_ones_it_was_given)
     end(&r);
 }
 
+/* vfork: what we block and ignore must not reach the program, and its own settings must not reach us. */
+TEST(a_child_has_usual_signals_a_session_of_its_own_and_leaves_ours_alone)
+{
+    struct run r;
+    int p[2];
+    struct error e = { 0 };
+    sigset_t some, before, after;
+    struct sigaction ours, ignore = { .sa_handler = SIG_IGN };
+    begin(&r);
+    sigemptyset(&some);
+    sigaddset(&some, SIGUSR1);
+    CHECK_INT(0, pthread_sigmask(SIG_BLOCK, &some, &before));
+    CHECK_INT(0, sigaction(SIGUSR2, &ignore, &ours));
+    CHECK_INT(0, pipe2(p, O_CLOEXEC));
+    /* the shell reads its own state: while it starts another program its signals are all blocked for a moment */
+    struct io_child *c = spawn(&r, "while read -r l; do case $l in SigBlk:*|SigIgn:*) echo \"$l\";; esac; done < /proc/$$/status;"
+                                   " read -r a b c d e f g < /proc/$$/stat; echo $f; echo $$", p[1], -1);
+    close(p[1]);
+    r.fd = p[0];
+    r.w = io_fd_new(r.loop, r.fd, on_readable, &r, &e);
+    io_fd_want(r.w, IO_FD_READ);
+    while (!(r.eof && r.ended) && !r.late)
+        io_loop_run(r.loop);
+    char expected[200];
+    int pid = 0;
+    str got = strbuf_str(&r.got), line = STR_NONE, rest = got;
+    while (str_item(&rest, '\n', &line) && rest.len)
+        ;
+    uint64_t n = 0;
+    CHECK_TRUE(str_to_u64(str_trim(line), &n));
+    pid = (int)n;
+    snprintf(expected, sizeof expected, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n%d\n%d\n", pid, pid);
+    CHECK_STR(expected, got);
+    pthread_sigmask(SIG_SETMASK, &before, &after);
+    CHECK_INT(1, sigismember(&after, SIGUSR1));
+    CHECK_INT(0, sigismember(&after, SIGTERM));
+    struct sigaction now;
+    sigaction(SIGUSR2, &ours, &now);
+    CHECK_TRUE(now.sa_handler == SIG_IGN);
+    close(p[0]);
+    io_child_free(c);
+    end(&r);
+}
+
 TEST(a_plain_file_cannot_be_watched_for_readiness)
 {
     struct run r;

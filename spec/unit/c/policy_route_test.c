@@ -75,7 +75,7 @@ static void open_world(struct world *w, const char *one, const char *two, bool r
         CHECK_TRUE(write(fd, texts[i], strlen(texts[i])) == (ssize_t)strlen(texts[i]));
         close(fd);
         files[n++] = (struct config_policy){ .file = str_c(paths[i]), .required = required, .settings_json = S("{}"), .http_allow = allow,
-                                             .n_http_allow = 2, .starve_after_ms = 600000, .hold_limit_ms = 60000 };
+                                             .n_http_allow = 2, .stop_hook_ms = 10000, .starve_after_ms = 600000, .hold_limit_ms = 60000 };
     }
     struct sched_conf sc = { .kind = SCHED_KIND_FIFO, .models = models, .n_models = 2 };
     w->s = sched_new(&sc);

@@ -76,6 +76,16 @@ static const struct expect rows[] = {
     ROW(READY, LOST, STOP_KILL, A(KILL), NOW + 5000, LOST),
     ROW(READY, CLOSE, CLOSE_TERM, A(PROBE_END) | A(KILL_STOPPER) | A(TERM), NOW + 1000, CLOSED),
 
+    ROW(READY, CUT, READY, 0, KEEPS, NONE),
+
+    ROW(STOP_CALM, EXIT, STOP_TERM, A(TERM), 9000, NONE),
+    ROW(STOP_CALM, GONE, IDLE, A(RELEASE), NEVER, NONE),
+    ROW(STOP_CALM, STOP, STOP_CALM, 0, 0, NONE),
+    ROW(STOP_CALM, KILL, STOP_KILL, A(KILL), NOW + 5000, NONE),
+    ROW(STOP_CALM, LOST, STOP_KILL, A(KILL), NOW + 5000, NONE),
+    ROW(STOP_CALM, TIMER, STOP_TERM, A(TERM), 9000, NONE),
+    ROW(STOP_CALM, CLOSE, CLOSE_TERM, A(PROBE_END) | A(KILL_STOPPER) | A(TERM), NOW + 1000, CLOSED),
+
     ROW(STOP_CMD, STOPPER_OK, STOP_WAIT, 0, 9000, NONE),
     ROW(STOP_CMD, STOPPER_BAD, STOP_TERM, A(TERM), 9000, NONE),
     ROW(STOP_CMD, EXIT, STOP_TERM, A(TERM), 9000, NONE),
@@ -211,6 +221,48 @@ static struct proc_fsm stopping_by_command(msec grace)
     CHECK_INT(PHASE_STOP_CMD, f.phase);
     CHECK_INT(100 + grace / 2, f.deadline);
     return f;
+}
+
+/* llama-server hangs when it is told to end before it has seen that its client went. */
+TEST(a_stop_right_after_a_cut_waits_a_moment)
+{
+    struct proc_fsm f, g;
+    proc_fsm_init(&f, false, false, 15000);
+    proc_fsm_step(&f, PROC_EV_START, 0, 0);
+    proc_fsm_step(&f, PROC_EV_SPAWNED, 0, 0);
+    CHECK_UINT(0, proc_fsm_step(&f, PROC_EV_CUT, 100, 0));
+    CHECK_INT(PHASE_READY, f.phase);
+    CHECK_TRUE(f.deadline == MSEC_NEVER);
+    g = f;
+    CHECK_UINT(0, proc_fsm_step(&f, PROC_EV_STOP, 110, 4000));
+    CHECK_INT(PHASE_STOP_CALM, f.phase);
+    CHECK_INT(PROC_STOPPING, proc_fsm_state(&f));
+    CHECK_INT(125, f.deadline);
+    CHECK_UINT(A(TERM), proc_fsm_step(&f, PROC_EV_TIMER, 125, 0));
+    CHECK_INT(PHASE_STOP_TERM, f.phase);
+    CHECK_INT(4110, f.deadline); /* the grace is not longer for it */
+
+    /* later nothing is waited for, and a grace that ends before is kept */
+    f = g;
+    CHECK_UINT(A(TERM), proc_fsm_step(&f, PROC_EV_STOP, 125, 4000));
+    CHECK_INT(4125, f.deadline);
+    f = g;
+    proc_fsm_step(&f, PROC_EV_STOP, 110, 3);
+    CHECK_INT(113, f.deadline);
+    CHECK_UINT(A(TERM), proc_fsm_step(&f, PROC_EV_TIMER, 113, 0));
+    CHECK_UINT(A(KILL), proc_fsm_step(&f, PROC_EV_TIMER, 113, 0));
+
+    /* the next life knows nothing of it, and cmdStop waits too */
+    f = g;
+    proc_fsm_step(&f, PROC_EV_GONE, 101, 0);
+    proc_fsm_step(&f, PROC_EV_START, 102, 0);
+    proc_fsm_step(&f, PROC_EV_SPAWNED, 103, 0);
+    CHECK_UINT(A(TERM), proc_fsm_step(&f, PROC_EV_STOP, 104, 4000));
+    f = g;
+    f.has_stopper = true;
+    CHECK_UINT(0, proc_fsm_step(&f, PROC_EV_STOP, 110, 4000));
+    CHECK_UINT(A(STOPPER), proc_fsm_step(&f, PROC_EV_TIMER, 125, 0));
+    CHECK_INT(PHASE_STOP_CMD, f.phase);
 }
 
 TEST(a_stop_command_that_works_ends_the_process_without_a_signal)

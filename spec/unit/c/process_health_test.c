@@ -161,6 +161,7 @@ TEST(a_server_that_listens_late_is_found_soon)
     rig_end(&g);
 }
 
+/* runtime A090 */
 TEST(a_server_that_never_answers_fails_at_the_deadline)
 {
     struct rig g;
@@ -289,15 +290,14 @@ TEST(the_target_of_a_probe_is_base_path_and_check_path)
 
 TEST(probing_is_dense_at_first_and_gentle_later)
 {
-    CHECK_INT(2, health_gap(0, false));
+    CHECK_INT(1, health_gap(0, false));
     CHECK_INT(2, health_gap(500, false));
-    CHECK_INT(4, health_gap(800, false));
-    CHECK_INT(4, health_gap(1000, false));
-    CHECK_INT(4, health_gap(100000, false));
+    CHECK_INT(3, health_gap(800, false));
+    CHECK_INT(3, health_gap(1000, false));
+    CHECK_INT(3, health_gap(100000, false));
     CHECK_INT(50, health_gap(200000, false));
-    CHECK_INT(2, health_gap(0, true));
-    CHECK_INT(4, health_gap(999, true));
-    CHECK_INT(4, health_gap(1000, true));
-    CHECK_INT(4, health_gap(10000, true));
+    CHECK_INT(1, health_gap(0, true));
+    CHECK_INT(3, health_gap(999, true));
+    CHECK_INT(3, health_gap(10000, true));
     CHECK_INT(250, health_gap(600000, true));
 }

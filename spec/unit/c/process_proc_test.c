@@ -10,6 +10,7 @@
 
 #define LIFE(g) strbuf_str(&(g)->lives)
 
+/* runtime A079 */
 TEST(a_clean_life_is_five_states)
 {
     struct rig g;
@@ -25,6 +26,7 @@ TEST(a_clean_life_is_five_states)
     rig_end(&g);
 }
 
+/* runtime A080 */
 TEST(starting_twice_is_refused_and_stopping_a_stopped_one_is_fine)
 {
     struct rig g;
@@ -40,6 +42,7 @@ TEST(starting_twice_is_refused_and_stopping_a_stopped_one_is_fine)
     rig_end(&g);
 }
 
+/* runtime A083 */
 TEST(a_start_during_a_stop_begins_when_that_is_over)
 {
     struct rig g;
@@ -60,6 +63,7 @@ TEST(a_start_during_a_stop_begins_when_that_is_over)
     rig_end(&g);
 }
 
+/* runtime A084 */
 TEST(three_lives_one_after_the_other)
 {
     struct rig g;
@@ -76,6 +80,7 @@ TEST(three_lives_one_after_the_other)
     rig_end(&g);
 }
 
+/* runtime A084 */
 TEST(stops_that_race_starts_end_both)
 {
     struct proc_conf conf;
@@ -96,6 +101,7 @@ TEST(stops_that_race_starts_end_both)
     rig_end(&g);
 }
 
+/* runtime A081 */
 TEST(a_start_that_is_stopped_is_told_aborted_before_the_stop_is_answered)
 {
     struct proc_conf conf;
@@ -458,6 +464,7 @@ TEST(closing_is_told_as_shutdown_and_leaves_nothing)
     rig_end(&g);
 }
 
+/* runtime A082 */
 TEST(closing_during_a_start_answers_the_starter)
 {
     struct proc_conf conf;
@@ -469,5 +476,107 @@ TEST(closing_during_a_start_answers_the_starter)
     rig_turns(&g, 50);
     proc_close(g.p);
     rig_until_life(&g, "starting>shutdown(1)!SHUTDOWN");
+    rig_end(&g);
+}
+
+TEST(a_stop_right_after_a_cut_leaves_the_command_a_moment)
+{
+    struct rig g;
+    rig_start(&g, "sleep 1000");
+    proc_cut(g.p);
+    msec t0 = clock_msec();
+    proc_stop(g.p, 5000, 2);
+    rig_until_life(&g, "stopping>stopped(2)");
+    CHECK_TRUE(clock_msec() - t0 >= 24);
+    CHECK_INT(SIGTERM, g.last.term_signal);
+    rig_end(&g);
+}
+
+/* ---- a supervisor that is started ahead ---- */
+
+/* Our child that is a supervisor; 0 = none. A zombie is none. */
+static pid_t supervisor(void)
+{
+    struct tree t;
+    pid_t found = 0;
+    tree_init(&t);
+    CHECK_TRUE(tree_scan(&t));
+    for (size_t i = 0; i < t.n; i++)
+        if (t.procs[i].ppid == getpid() && t.procs[i].state != 'Z')
+            found = t.procs[i].pid;
+    tree_fini(&t);
+    return found;
+}
+
+TEST(a_prepared_start_uses_the_supervisor_that_waits)
+{
+    struct proc_conf conf;
+    struct rig g;
+    rig_conf(&g, &conf, "sh -c 'echo up; exec sleep 1000'");
+    rig_open(&g, &conf);
+    proc_prepare(g.p);
+    pid_t sup = supervisor();
+    CHECK_TRUE(sup > 0);
+    proc_prepare(g.p); /* once is enough */
+    CHECK_INT(sup, supervisor());
+    CHECK_INT(PROC_STOPPED, proc_state(g.p));
+    rig_turns(&g, 30);
+    CHECK_UINT(0, rig_alive(&g));
+    proc_start(g.p, 1);
+    rig_until_life(&g, "starting>ready(1)");
+    rig_until_output(&g, "up\n");
+    struct tree t;
+    tree_init(&t);
+    CHECK_TRUE(tree_scan(&t));
+    CHECK_INT(sup, tree_find(&t, proc_pid(g.p))->ppid);
+    tree_fini(&t);
+    proc_prepare(g.p); /* means nothing now */
+    CHECK_INT(sup, supervisor());
+    proc_stop(g.p, 5000, 2);
+    rig_until_life(&g, "stopping>stopped(2)");
+    rig_end(&g);
+}
+
+TEST(a_prepared_supervisor_that_was_killed_is_replaced)
+{
+    struct proc_conf conf;
+    struct rig g;
+    rig_conf(&g, &conf, "sleep 1000");
+    rig_open(&g, &conf);
+    proc_prepare(g.p);
+    pid_t sup = supervisor();
+    kill(sup, SIGKILL);
+    for (int i = 0; i < 200 && supervisor(); i++)
+        rig_turns(&g, 10);
+    rig_turns(&g, 20);
+    CHECK_STR("", LIFE(&g)); /* nobody is told: nothing ran */
+    proc_start(g.p, 1);
+    rig_until_life(&g, "starting>ready(1)");
+    proc_stop(g.p, 5000, 2);
+    rig_until_life(&g, "stopping>stopped(2)");
+    rig_end(&g);
+}
+
+TEST(a_prepared_supervisor_ends_with_its_process_object)
+{
+    struct proc_conf conf;
+    struct rig g;
+    rig_conf(&g, &conf, "sleep 1000");
+    rig_open(&g, &conf);
+    proc_prepare(g.p);
+    CHECK_TRUE(supervisor() > 0);
+    rig_end(&g);
+    CHECK_INT(0, supervisor());
+}
+
+TEST(the_supervisor_of_an_ended_command_goes_too)
+{
+    struct rig g;
+    rig_start(&g, "sleep 1000");
+    proc_stop(g.p, 5000, 2);
+    rig_until_life(&g, "stopping>stopped(2)");
+    for (int i = 0; i < 200 && supervisor(); i++)
+        rig_turns(&g, 10);
+    CHECK_INT(0, supervisor());
     rig_end(&g);
 }

@@ -33,6 +33,7 @@ TEST(trace_event_lines_come_back)
                                   .op = 99,
                                   .want_positions = true,
                                   .evict = true,
+                                  .place = 1234567890123,
                                   .grace_ms = 250,
                                   .models = some,
                                   .n_models = 3 };
@@ -42,6 +43,9 @@ TEST(trace_event_lines_come_back)
     }
     same_event(&(struct sched_event){ .kind = SCHED_ARRIVE, .now = -1, .model = MODEL_NONE });
     same_event(&(struct sched_event){ .kind = SCHED_UNLOAD, .op = 1 });
+    same_event(&(struct sched_event){ .kind = SCHED_RETRY, .ticket = 3, .sent = true });
+    same_event(&(struct sched_event){ .kind = SCHED_DONE, .ticket = 3, .died = true });
+    same_event(&(struct sched_event){ .kind = SCHED_DRAIN, .grace_ms = 10000 });
     same_event(&(struct sched_event){ .kind = SCHED_UNLOAD, .op = 1, .models = some });
 }
 

@@ -185,10 +185,17 @@ describe('config.schema.json and the loader', function()
       { 'routing: {scheduler: {settings: {serial: {maxQueue: -1}}}}', false },
       { 'routing: {scheduler: {settings: {fifo: {orphanLoad: perhaps}}}}', false },
       { 'routing: {scheduler: {settings: {fifo: {orphanLoad: abort}}}}', true },
-      { 'routing: {scheduler: {use: lifo}}', false }, { 'routing: {router: {use: ring}}', false },
+      { 'routing: {scheduler: {use: lifo}}', false }, { 'routing: {scheduler: {use: mine.lua}}', true },
+      { 'routing: {router: {use: ring}}', false },
       { 'logToStdout: stderr', false }, { 'logToStdout: none', true }, { 'policies: [{mode: enforce}]', false },
       { 'policies: [{file: a.lua, mode: maybe}]', false }, { 'policies: [{file: a.lua, on_eject: exit}]', true },
       { 'policies: [{file: a.lua, limits: {wall_ms: 0}}]', false }, { 'reload: {drain: 0}', true },
+      { 'policies: [{file: a.lua, limits: {stop_hook_s: 0.2, hold_limit: 1.5}}]', true },
+      { 'policies: [{file: a.lua, limits: {hold_limit: 0.5}}]', false },
+      { 'policies: [{file: a.lua, limits: {stop_hook_s: 60.001}}]', false },
+      { 'policies: [{file: a.lua, limits: {stop_hook_s: -0.5}}]', false },
+      { 'limits: {headerRead: 0.9}', false }, { 'limits: {headerRead: 1.5}', true },
+      { 'models: {a: {cmd: "a ${PORT}", ttl: -1.5}}', true }, -- upstream's keys: cut off
       { 'upstream: {forwardAuth: no}', true }, { 'upstream: {forwardAuth: "true"}', false },
       { 'selectors: {s: {strategy: hot, targets: [x]}}', false },
       { 'models: {a: {cmd: "a ${PORT}", capabilities: {in: [smell]}}}', false },
@@ -199,5 +206,19 @@ describe('config.schema.json and the loader', function()
       assert(r.ok == c[2], c[1] .. '\n' .. r.printed)
       assert(refuses(c[1]) ~= c[2], c[1] .. ': schema disagrees')
     end
+  end)
+
+  it('keep fractions of seconds in our own keys, and cut them off in upstream\'s', function()
+    local r = config.load { text = [[
+unloadTimeout: 2.9
+reload: { drain: 0.25 }
+policies: [{ file: a.lua, limits: { stop_hook_s: 0.2, hold_limit: 1.5, starve_after: 90 } }]
+]] }
+    assert(r.ok, r.printed)
+    local c = json.decode(r.json)
+    assert.equal(2, c.unloadTimeout)
+    assert.equal(0.25, c.reload.drain)
+    local l = c.policies[1].limits
+    assert.same({ 0.2, 1.5, 90 }, { l.stop_hook_s, l.hold_limit, l.starve_after })
   end)
 end)

@@ -103,7 +103,7 @@ describe('error_body vectors', function()
 end)
 
 describe('error_body', function()
-  it('has the type and code of every status of the contract', function()
+  it('has the type and code of every status of the contract (http A037)', function()
     local want = {
       [400] = 'invalid_request_error bad_request', [401] = 'authentication_error unauthorized',
       [403] = 'authentication_error forbidden', [404] = 'invalid_request_error not_found',

@@ -75,7 +75,7 @@ describe('selectors', function()
     local t = c:resolve('pinned', { states = { a = 'ready' } })
     assert.same({ name = 'b', model = 'b', selector = 'pinned', reserved = false }, t)
   end)
-  it('warm prefers ready, then starting, then the first, and looks again', function()
+  it('warm prefers ready, then starting, then the first, and looks again (http A124, runtime A106)', function()
     local c = cfg()
     local function warm(states)
       local t = c:resolve('warmed', { states = states })
@@ -97,12 +97,12 @@ describe('selectors', function()
     local t, h = c:resolve(sel, opts)
     return t and t.name, h
   end
-  it('spillover 2 on cold targets gives a, a, b, b, c', function()
+  it('spillover 2 on cold targets gives a, a, b, b, c (http A125, runtime A106)', function()
     local c, got = cfg(), {}
     for i = 1, 5 do got[i] = takes(c, 'spill') end
     assert.same({ 'a', 'a', 'b', 'b', 'c' }, got)
   end)
-  it('spillover takes turns among the least loaded', function()
+  it('spillover takes turns among the least loaded (http A126)', function()
     local c = cfg()
     local all = { states = { a = 'ready', b = 'starting', c = 'ready' } }
     local got, handles = {}, {}
@@ -123,7 +123,7 @@ describe('selectors', function()
     assert.equal('ERR_AGAIN', err)
     assert.matches('no available spillover targets', msg, 1, true)
   end)
-  it('spillover counts peers by reservations', function()
+  it('spillover counts peers by reservations (http A127)', function()
     local c = cfg()
     local n1, h1 = takes(c, 'mixed')
     local n2, h2 = takes(c, 'mixed')

@@ -191,6 +191,27 @@ describe('fifo', function()
     w:arrive('b2', 'b'):expect { 'admit b2' }
   end)
 
+  it('A059: one that left before it was seen leaves nothing; an end without a grant gives nothing back', function()
+    local w = fifo({ { id = 'a', limit = 1 } }):ready('a')
+    w.ids.r1 = 77 -- a number that nobody was given
+    w:cancel('r1'):done('r1'):retry('r1'):expect {}
+    w:arrive('r2', 'a'):expect { 'admit r2', 'grant r2' }
+    w:done('r1'):arrive('r3', 'a'):expect { 'reject r3 busy' } -- r2 still holds the one place
+    w:done('r2'):done('r2'):arrive('r4', 'a'):expect { 'admit r4', 'grant r4' }
+    w:arrive('r5', 'a'):expect { 'reject r5 busy' }
+  end)
+
+  it('A111: at the end of the program a process has ten seconds, whatever its unloadTimeout', function()
+    local w = fifo(together('a', { id = 'b', group_swap = false })):ready('a')
+    w.s:reconfigure { kind = 'fifo', models = { { id = 'a', grace_ms = 1000, group_swap = false },
+      { id = 'b', grace_ms = 30000, group_swap = false } } }
+    w:arrive('rb', 'b'):take()
+    w:drain(10000):expect { 'reject rb shutdown', 'stop b' }
+    assert.equal(30000, w.grace)
+    w:unload(nil, 5):expect { 'stop a' }
+    assert.equal(10000, w.grace)
+  end)
+
   it('A060 D-F1: maxWait ends the starvation by steady traffic', function()
     local w = fifo(apart('a', 'b'), { max_wait_ms = 5000 }):ready('a')
     w:arrive('a1', 'a')

@@ -31,6 +31,7 @@ local function line_of(w, a)
   if a.kind == 'START' then return 'start ' .. a.model end
   if a.kind == 'STOP' then return 'stop ' .. a.model end
   if a.kind == 'ABORT_SERVE' then return 'abort ' .. who end
+  if a.kind == 'MOVED' then return ('moved %s %s'):format(who, a.model) end
   if a.kind == 'UNLOADED' then return 'unloaded ' .. a.op .. (a.code ~= '' and ' stuck' or '') end
   if a.kind == 'SWAP' then
     return 'swap ' .. a.model .. (#a.evict > 0 and ' -' .. table.concat(a.evict, ',') or '')
@@ -66,8 +67,9 @@ function play:arrive(name, model, more)
 end
 
 function play:cancel(name) return self:post { kind = 'CANCEL', ticket = self.ids[name] } end
-function play:done(name) return self:post { kind = 'DONE', ticket = self.ids[name] } end
-function play:retry(name) return self:post { kind = 'RETRY', ticket = self.ids[name] } end
+function play:done(name, died) return self:post { kind = 'DONE', ticket = self.ids[name], died = died } end
+function play:retry(name, sent) return self:post { kind = 'RETRY', ticket = self.ids[name], sent = sent } end
+function play:move(name, model) return self:post { kind = 'MOVE', ticket = self.ids[name], model = model } end
 function play:up(model, swap)
   return self:post { kind = 'MODEL_UP', model = model, swap = swap or self.s:order(model) }
 end
@@ -86,7 +88,7 @@ function play:recycle(models, op, patience)
   return self:post { kind = 'RECYCLE', models = models, op = op or 1, grace_ms = patience or 30000 }
 end
 function play:preload(model, evict) return self:post { kind = 'PRELOAD', model = model, evict = evict } end
-function play:drain() return self:post { kind = 'DRAIN' } end
+function play:drain(grace) return self:post { kind = 'DRAIN', grace_ms = grace } end
 function play:tick(at)
   if at then self.now = at end
   return self:post { kind = 'TICK' }
