@@ -105,7 +105,9 @@ end
 
 function Run:wrong(req, fmt, ...)
   self.n_bad = self.n_bad + 1
-  if #self.bad < 20 then self.bad[#self.bad + 1] = ('%s (%s of %s): '):format(req.id, req.kind, req.model) .. fmt:format(...) end
+  if #self.bad >= 20 then return end
+  self.bad[#self.bad + 1] = ('%s (%s of %s): '):format(req.id, req.kind, req.model) .. fmt:format(...)
+  if self.o.verbose then io.stderr:write(('%6.0f s %s\n'):format(net.now() - self.t0, self.bad[#self.bad]:sub(1, 500))) end
 end
 
 -- Was the model disturbed while the request was under way?

@@ -186,7 +186,10 @@ return { api = 1, name = "again", requires = { "body" },
           body = { model = 'a', fake = { wait_ms = 100, status = i == 1 and 500 or nil } } })
         wait.till(function() return srv:get('/api/policy'):json().policies[1].calls.rewrite.n >= 2 end, 10, 'the first at work')
       end
-      for i = 1, 3 do assert.equal(200, c[i]:response(20).status) end
+      for i = 1, 3 do
+        local r = c[i]:response(20)
+        assert.equal(200, r.status, r.body)
+      end
       if use == 'serial' then
         -- the one behind it went when it gave its turn back; nobody else did
         wait.till(function() return srv:log():find 'served r1.*served r3' end, 10, 'their ends in this order')

@@ -445,7 +445,7 @@ int gate_run(struct policy *p, enum policy_hook hook, uint64_t instr, unsigned w
     lua_pushlightuserdata(L, ud);
     int rc = lua_pcall(L, 1, 0, base + 1);
     meter_stop(p, L);
-    if (ps->live)
+    if (ps->live && wall_ms && hook != POLICY_DUMP) /* that one only shows: its `now` may be an old one */
         ps->turn_ns += clock_cpu_nsec() - cpu_ns;
     int code = 0;
     if (rc != LUA_OK) {

@@ -1,6 +1,7 @@
 /* policy_route_test.c: what waits: route with http, chains, time-outs, cancels; the hooks around a swap. */
 #include "spec.h"
 
+#include "base/mem.h"
 #include "policy/policy.h"
 #include "sched/ops.h"
 
@@ -330,4 +331,113 @@ TEST(nothing_is_done_for_no_policies)
     policies_free(NULL);
     CHECK_TRUE(policies_next(NULL) == MSEC_NEVER);
     CHECK_FALSE(policies_wants(NULL, POLICY_ROUTE));
+}
+
+/* ---- an info that stays where it is: nothing is copied or found out before a policy asks ---- */
+
+struct lazy {
+    struct policy_request_info info;
+    struct policy_source source;
+    unsigned found; /* facts, each asked for once at most */
+    int n_found, n_headers;
+    char model[8], session[8];
+};
+
+static void lazy_find(struct policy_source *s, unsigned facts)
+{
+    struct lazy *z = s->ud;
+    static const struct policy_header headers[] = { { { "x-y", 3 }, { "why", 3 } } };
+    CHECK_INT(0, z->found & facts);
+    z->found |= facts;
+    z->n_found++;
+    if (facts & POLICY_FACT_KEY)
+        s->info->key = S("kk");
+    if (facts & POLICY_FACT_COUNTS)
+        s->info->messages = 3;
+    if (facts & POLICY_FACT_SESSION)
+        s->info->session = str_c(z->session);
+    if (facts & POLICY_FACT_HEADERS) {
+        s->info->headers = headers;
+        s->info->n_headers = 1;
+    }
+}
+
+static str lazy_header(struct policy_source *s, str name)
+{
+    struct lazy *z = s->ud;
+    z->n_headers++;
+    return str_ieq(name, S("x-y")) ? S("why") : STR_NONE;
+}
+
+static void lazy_init(struct lazy *z, uint64_t id)
+{
+    memset(z, 0, sizeof(*z));
+    snprintf(z->model, sizeof(z->model), "a");
+    snprintf(z->session, sizeof(z->session), "s1");
+    z->info = request(id, z->model);
+    z->info.key = STR_NONE;
+    z->info.source = &z->source;
+    z->source = (struct policy_source){ .info = &z->info, .find = lazy_find, .header = lazy_header, .ud = z };
+}
+
+TEST(facts_are_found_out_when_a_policy_reads_them)
+{
+    struct world w;
+    struct policy_route *job;
+    struct lazy z;
+    lazy_init(&z, 1);
+    open_world(&w, POLICY("p", "route = function(r) if r.tokens_in == 7 and r:header 'X-Y' == 'why' and not r:header 'x-api-key' then "
+                               "return { model = 'b' } end end, on_request = function(r) if r.messages == 3 and r.messages == 3 "
+                               "and r.model == 'b' then return { priority = 9 } end end"),
+               NULL, false);
+    CHECK_INT(POLICY_ROUTED, policies_route(w.ps, &z.info, 0, &w.answer, on_done, &w, &job));
+    CHECK_INT(0, z.n_found);
+    CHECK_INT(1, z.n_headers);
+    z.info.model = S("b");
+    CHECK_INT(POLICY_PASS, policies_on_request(w.ps, 70, &z.info, 0, &w.answer));
+    CHECK_INT(9, w.answer.priority);
+    CHECK_INT(POLICY_FACT_COUNTS, z.found);
+    CHECK_INT(1, z.n_found);
+    policies_request_end(w.ps, 1);
+    policies_source_end(w.ps, &z.source); /* nobody will be told of its end: nothing is kept */
+    CHECK_INT(1, z.n_found);
+    CHECK_TRUE(z.source.rec == NULL);
+    policies_ticket_end(w.ps, 70, "over", 1);
+    close_world(&w);
+}
+
+TEST(what_is_told_of_a_request_outlives_its_source)
+{
+    struct world w;
+    struct lazy *z = mem_zalloc(sizeof(*z));
+    lazy_init(z, 2);
+    open_world(&w, POLICY("p", "on_request = function(r) r.ctx.n = 5 end, on_cancel = function(r) luaswap.log.info('gone %s %s %s %s %d %d %s', "
+                               "r.model, r.session, r.key, r:header 'x-y', r.messages, r.ctx.n, r:header 'x-z') end"),
+               NULL, false);
+    CHECK_INT(POLICY_PASS, policies_on_request(w.ps, 71, &z->info, 0, &w.answer));
+    policies_source_end(w.ps, &z->source);
+    policies_source_end(w.ps, &z->source);
+    memset(z, 'z', sizeof(*z));
+    free(z);
+    policies_ticket_end(w.ps, 71, "client", 1);
+    CHECK_TRUE(strstr(w.log, "gone a s1 kk why 3 5 nil") != NULL);
+    close_world(&w);
+}
+
+TEST(an_answer_is_read_wherever_its_members_come_from)
+{
+    struct world w;
+    struct policy_route *job;
+    open_world(&w, POLICY("p", "route = function(r) local t = { model = 'b', priority = 3, class = 'c', [1] = 2, [true] = 4 } "
+                               "if r.id == 1 then return setmetatable({ priority = 2 }, { __index = t }) end "
+                               "if r.id == 2 then for i = 1, 50 do t['x' .. i] = i end end return t end"),
+               NULL, false);
+    for (uint64_t id = 1; id <= 3; id++) {
+        CHECK_INT(POLICY_ROUTED, route(&w, id, 0, &job));
+        CHECK_STR("b", w.answer.models[0]);
+        CHECK_INT(id == 1 ? 2 : 3, w.answer.priority);
+        CHECK_STR("c", w.answer.class_);
+        policies_request_end(w.ps, id);
+    }
+    close_world(&w);
 }
