@@ -98,7 +98,13 @@ describe('recorded traffic', function()
     end
     change 'recording: { requests: 2 }\n'
     assert.equal(2, #lines(trace(srv), 'req'))
+    -- one is under way (its client does not read yet) while the memory goes away
+    local c = http.connect(srv.port)
+    c:request('POST', '/v1/chat/completions', { body = { model = 'a', fake = { size = 33554432 } } })
+    wait.till(function() return srv:get('/debug/state'):json().scheduler.inflight > 0 end, 10, 'its turn')
     change 'recording: { requests: 0 }\n'
+    assert.equal(33554432, #c:response(30).body)
+    c:close()
     assert.equal(404, srv:get('/api/scheduler/trace').status)
     assert.equal(200, srv:chat 'a'.status)
     change 'recording: { requests: 10 }\n'

@@ -390,10 +390,12 @@ void record_ended(struct request *req, bool whole)
     r->by_status[k->status >= 100 && k->status < 600 ? k->status / 100 : 0]++;
     if (k->regranted != MSEC_NEVER)
         r->serve_ms_sum += (uint64_t)(k->released - k->regranted);
-    struct record *slot = &r->ring[r->n++ % r->cap];
-    free((void *)(uintptr_t)slot->refusal);
-    *slot = *k;
-    slot->refusal = k->refusal ? mem_strdup(k->refusal) : NULL;
+    if (r->cap > 0) { /* a reload may have switched the memory off meanwhile */
+        struct record *slot = &r->ring[r->n++ % r->cap];
+        free((void *)(uintptr_t)slot->refusal);
+        *slot = *k;
+        slot->refusal = k->refusal ? mem_strdup(k->refusal) : NULL;
+    }
     if (r->file)
         record_file_add(r, k);
     req->record = NULL;
