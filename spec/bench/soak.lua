@@ -291,6 +291,7 @@ function Run:books(report)
     if n > 1 then twice = twice + 1 end
     if n > 2 or (n > 1 and self.o.calm) or (how == 'answered' and n == 0) or (how == 'refused' and n > 0) then
       missing = missing + 1
+      if missing <= 20 then self.bad[#self.bad + 1] = ('%s %s, and reached a model %d times'):format(id, how, n) end
     end
   end
   report.asked_again, report.bad_books = twice, missing
